@@ -1,0 +1,9 @@
+"""Model builders with pattern sites, imported as `tf_autodropout.models`."""
+
+if not __name__.startswith("tf_autodropout."):
+    raise ImportError("Import this package as tf_autodropout.models: `from tf_autodropout import models`.")
+
+from tf_autodropout.models.transformer_lm import transformer_lm
+from tf_autodropout.models.wide_resnet import wide_resnet
+
+__all__ = ["transformer_lm", "wide_resnet"]

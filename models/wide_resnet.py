@@ -1,0 +1,170 @@
+"""Wide ResNet with a pattern site at every batch normalization."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from tf_autodropout.layers import PatternDropout, site_seed
+from tf_autodropout.patterns import ConvPattern, PatternSet, Site, TransformerPattern
+
+_STAGES = 3
+_STEM_FILTERS = 16
+
+
+def wide_resnet(
+    depth: int,
+    width: int,
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    num_classes: int = 10,
+    patterns: Mapping[str, ConvPattern] | None = None,
+    dropout: float = 0.0,
+    weight_decay: float = 0.0,
+    seed: int = 0,
+    mutable: bool = False,
+    name: str | None = None,
+) -> keras.Model:
+    """Builds a pre-activation Wide ResNet, images in, logits out.
+
+    The sites are the outputs of the batch normalizations, as in the paper: `stage1_block1_bn1`,
+    `stage1_block1_bn2`, ..., `final_bn`. A pattern with `residual=True` acts on the skip connection
+    of its block as well.
+
+    Args:
+        depth: Number of convolutional layers, `6 * n + 4`.
+        width: Widening factor k; the stages have 16k, 32k and 64k filters.
+        input_shape: `(H, W, channels)`; H and W at least 4.
+        num_classes: Number of classes.
+        patterns: Site to `ConvPattern`; sites left out drop nothing.
+        dropout: Rate of the element-wise Dropout between the convolutions of each block, as in the
+            WRN paper; the classic to compare with.
+        weight_decay: L2 factor on the kernels, added to the loss (`loss += factor * sum(w^2)`).
+        seed: Seeds the initial weights and the masks.
+        mutable: Keep the patterns' values in variables, see `PatternDropout`.
+        name: Name of the model.
+
+    Returns:
+        `keras.Model` from `(N, H, W, channels)` to float32 logits `(N, num_classes)`.
+
+    Raises:
+        ValueError: `depth` is not `6 * n + 4`, a bad size or shape, an unknown site.
+
+    Example:
+        >>> import tf_autodropout as tad
+        >>> model = tad.models.wide_resnet(10, 1, patterns={"final_bn": tad.ConvPattern(size=2)})
+        >>> model.output_shape
+        (None, 10)
+
+    Reference:
+        Zagoruyko and Komodakis, Wide Residual Networks, BMVC 2016; sites: Pham and Le,
+        AutoDropout, AAAI 2021, Section "Search Space".
+    """
+    chosen = PatternSet(patterns or {})
+    sites = wide_resnet_sites(depth, width, input_shape)
+    if unknown := sorted(chosen.keys() - {site.name for site in sites}):
+        raise ValueError(f"Invalid value for 'patterns'. Expected sites of wide_resnet_sites. Received: {unknown[0]!r}")
+    if not isinstance(num_classes, int) or num_classes < 1:
+        raise ValueError(f"Invalid value for 'num_classes'. Expected an integer >= 1. Received: {num_classes!r}")
+    blocks = (depth - 4) // 6
+
+    def drop(site: str, x: Any, on_skip: bool = False) -> Any:
+        where = "skip" if on_skip else "main"
+        layer = PatternDropout(
+            chosen.get(site, ConvPattern()),
+            seed=site_seed(seed, site, where),
+            data_format="channels_last",
+            site=site,
+            on_skip=on_skip,
+            mutable=mutable,
+            name=f"{site}_pattern_{where}",
+        )
+        return layer(x)
+
+    def conv(x: Any, filters: int, kernel: int, stride: int, layer_name: str) -> Any:
+        layer = keras.layers.Conv2D(
+            filters,
+            kernel,
+            stride,
+            padding="same",
+            use_bias=False,
+            kernel_initializer=keras.initializers.HeNormal(seed=site_seed(seed, "weights", layer_name)),
+            kernel_regularizer=keras.regularizers.L2(weight_decay) if weight_decay else None,
+            name=layer_name,
+        )
+        return layer(x)
+
+    def norm_drop_relu(x: Any, site: str) -> Any:
+        x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=site)(x)
+        return keras.layers.ReLU(name=f"{site}_relu")(drop(site, x))
+
+    images = keras.Input(input_shape, name="images")
+    h = conv(images, _STEM_FILTERS, 3, 1, "stem")  # (N, H, W, C)
+    for stage in range(1, _STAGES + 1):
+        filters = _STEM_FILTERS * width * 2 ** (stage - 1)
+        for block in range(1, blocks + 1):
+            place = f"stage{stage}_block{block}"
+            stride = 2 if block == 1 and stage > 1 else 1
+            x = norm_drop_relu(h, f"{place}_bn1")
+            if block == 1:  # new width or resolution: project the activated input
+                h = conv(x, filters, 1, stride, f"{place}_project")
+            x = conv(x, filters, 3, stride, f"{place}_conv1")
+            x = norm_drop_relu(x, f"{place}_bn2")
+            if dropout:
+                x = PatternDropout(
+                    TransformerPattern(size=1, rate=dropout),
+                    seed=site_seed(seed, place, "dropout"),
+                    name=f"{place}_dropout",
+                )(x)
+            x = conv(x, filters, 3, 1, f"{place}_conv2")
+            for site in (f"{place}_bn1", f"{place}_bn2"):
+                h = drop(site, h, on_skip=True)
+            h = keras.layers.Add(name=f"{place}_add")([h, x])
+    h = norm_drop_relu(h, "final_bn")
+    h = keras.layers.GlobalAveragePooling2D(name="pool")(h)
+    logits = keras.layers.Dense(
+        num_classes,
+        kernel_initializer=keras.initializers.GlorotUniform(seed=site_seed(seed, "weights", "classifier")),
+        name="classifier",
+    )(h)
+    return keras.Model(images, logits, name=name or f"wide_resnet_{depth}_{width}")
+
+
+def wide_resnet_sites(depth: int, width: int, input_shape: tuple[int, int, int] = (32, 32, 3)) -> tuple[Site, ...]:
+    """Returns the sites of `wide_resnet`, in the order of the network.
+
+    Args:
+        depth: As for `wide_resnet`.
+        width: As for `wide_resnet`.
+        input_shape: As for `wide_resnet`.
+
+    Returns:
+        Two sites a block and `final_bn`: 25 for a depth of 28.
+
+    Raises:
+        ValueError: `depth` is not `6 * n + 4`, a bad width or shape.
+
+    Example:
+        >>> from tf_autodropout.models.wide_resnet import wide_resnet_sites
+        >>> len(wide_resnet_sites(28, 10))
+        25
+    """
+    if not isinstance(depth, int) or depth < 10 or (depth - 4) % 6:
+        raise ValueError(f"Invalid value for 'depth'. Expected 6 * n + 4 with n >= 1. Received: depth={depth!r}")
+    if not isinstance(width, int) or width < 1:
+        raise ValueError(f"Invalid value for 'width'. Expected an integer >= 1. Received: width={width!r}")
+    if len(input_shape) != 3 or min(input_shape[:2]) < 4:
+        raise ValueError(
+            f"Invalid value for 'input_shape'. Expected (H, W, channels) with H, W >= 4. Received: {input_shape!r}"
+        )
+    sites = []
+    h, w, filters = input_shape[0], input_shape[1], _STEM_FILTERS
+    for stage in range(1, _STAGES + 1):
+        for block in range(1, (depth - 4) // 6 + 1):
+            place = f"stage{stage}_block{block}"
+            sites.append(Site(f"{place}_bn1", ConvPattern, (h, w, filters), place, f"stage{stage}"))
+            filters = _STEM_FILTERS * width * 2 ** (stage - 1)
+            if block == 1 and stage > 1:
+                h, w = -(-h // 2), -(-w // 2)
+            sites.append(Site(f"{place}_bn2", ConvPattern, (h, w, filters), place, f"stage{stage}"))
+    sites.append(Site("final_bn", ConvPattern, (h, w, filters), "final", f"stage{_STAGES}"))
+    return tuple(sites)

@@ -1,0 +1,154 @@
+"""What the controller decides: tokens for each group of sites, and how they become a PatternSet.
+
+The grids are ours: the paper's are in an appendix that is not public. Sizes and strides of
+ConvNets are fractions of the map's smaller side, so that one decision fits sites of different
+resolution; a fraction above zero is at least one cell.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from tf_autodropout.patterns import ConvPattern, PatternSet, Site, TransformerPattern
+
+SPACE_VERSION = 1
+GRANULARITIES = ("layer", "block", "stage", "network")
+
+# Fig. 3's eight tokens. Sizes and strides: fractions of the map's smaller side.
+CONV_GRID: dict[str, tuple[Any, ...]] = {
+    "size": (0.0, 1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2),
+    "stride": (0.0, 1 / 16, 1 / 8, 1 / 4, 1 / 2),
+    "repeat": (1, 2, 3, 4),
+    "rotate": (0.0, 15.0, 30.0, 45.0, 60.0, 75.0),
+    "shear_x": (0.0, 0.25, 0.5, 0.75),
+    "shear_y": (0.0, 0.25, 0.5, 0.75),
+    "share_c": (False, True),
+    "residual": (False, True),
+}
+# Fig. 4's tokens and a rate. Sizes and strides: tokens; "all" is the length of the sequence.
+TRANSFORMER_GRID: dict[str, tuple[Any, ...]] = {
+    "size": (0, 1, 2, 4, 8, "all"),
+    "stride": (0, 1, 2, 4, 8),
+    "share_t": (False, True),
+    "share_c": (False, True),
+    "rate": (0.05, 0.1, 0.2, 0.3, 0.4),
+}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One token of the sequence: which value of `values` for `token` at `group`."""
+
+    group: str
+    token: str
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The sequences of tokens that stand for PatternSets.
+
+    Args:
+        sites: The sites of the child, all of one kind.
+        granularity: `"layer"` decides for each site, `"block"`, `"stage"` and `"network"` for all
+            sites of one block, one stage or the whole network together.
+
+    Raises:
+        ValueError: no sites, sites of two kinds, equal names, an unknown granularity.
+
+    Example:
+        >>> from tf_autodropout.models.transformer_lm import transformer_sites
+        >>> from tf_autodropout.search.space import SearchSpace
+        >>> space = SearchSpace(transformer_sites(32, 64))
+        >>> len(space.decisions)
+        35
+        >>> space.decode([1, 0, 0, 0, 2] + [0] * 30)["query"]
+        TransformerPattern(size=1, stride=0, share_t=False, share_c=False, rate=0.2)
+
+    Reference:
+        Pham and Le, AutoDropout, AAAI 2021, Figures 3 and 4; `rate`, the grids and the coarser
+        granularities are ours.
+    """
+
+    sites: tuple[Site, ...]
+    granularity: str = "layer"
+
+    def __post_init__(self) -> None:
+        if self.granularity not in GRANULARITIES:
+            raise ValueError(
+                f"Invalid value for 'granularity'. Expected one of {GRANULARITIES}. Received: {self.granularity!r}"
+            )
+        if not self.sites or len({site.kind for site in self.sites}) != 1:
+            raise ValueError("Expected 'sites' to be one or more sites of one kind.")
+        if len({site.name for site in self.sites}) != len(self.sites):
+            raise ValueError("Expected the names of 'sites' to differ.")
+
+    @cached_property
+    def grid(self) -> dict[str, tuple[Any, ...]]:
+        """Token name to values."""
+        return CONV_GRID if self.sites[0].kind is ConvPattern else TRANSFORMER_GRID
+
+    @cached_property
+    def groups(self) -> dict[str, tuple[Site, ...]]:
+        """Group name to its sites, in the order of the network."""
+        groups: dict[str, tuple[Site, ...]] = {}
+        for site in self.sites:
+            name = {"layer": site.name, "block": site.block, "stage": site.stage, "network": "network"}[
+                self.granularity
+            ]
+            groups[name] = (*groups.get(name, ()), site)
+        return groups
+
+    @cached_property
+    def decisions(self) -> tuple[Decision, ...]:
+        """The tokens in the order in which the controller writes them."""
+        return tuple(Decision(group, token, values) for group in self.groups for token, values in self.grid.items())
+
+    @cached_property
+    def vocabulary_sizes(self) -> tuple[int, ...]:
+        """Number of values of each decision."""
+        return tuple(len(decision.values) for decision in self.decisions)
+
+    def decode(self, tokens: Sequence[int]) -> PatternSet:
+        """Turns one index per decision into a PatternSet.
+
+        Raises:
+            ValueError: the wrong number of tokens, or an index outside its decision's values.
+        """
+        if len(tokens) != len(self.decisions):
+            raise ValueError(f"Expected {len(self.decisions)} tokens. Received: {len(tokens)}")
+        chosen: dict[str, dict[str, Any]] = {}
+        for token, decision in zip(tokens, self.decisions, strict=True):
+            if not 0 <= token < len(decision.values):
+                raise ValueError(
+                    f"Expected 0 <= token < {len(decision.values)} for '{decision.token}' of '{decision.group}'. "
+                    f"Received: {token}"
+                )
+            chosen.setdefault(decision.group, {})[decision.token] = decision.values[token]
+        return PatternSet(
+            {site.name: _pattern(site, chosen[group]) for group, sites in self.groups.items() for site in sites}
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what identifies the space, as JSON types: two runs agree only if these do."""
+        return {
+            "version": SPACE_VERSION,
+            "granularity": self.granularity,
+            "kind": self.sites[0].kind.__name__,
+            "sites": {site.name: list(site.shape) for site in self.sites},
+            "grid": {token: list(values) for token, values in self.grid.items()},
+        }
+
+
+def _pattern(site: Site, values: dict[str, Any]) -> ConvPattern | TransformerPattern:
+    if site.kind is ConvPattern:
+        side = min(site.shape[:2])
+        return ConvPattern(**(values | {name: _cells(values[name], side) for name in ("size", "stride")}))
+    return TransformerPattern(**(values | {"size": site.shape[0] if values["size"] == "all" else values["size"]}))
+
+
+def _cells(fraction: float, side: int) -> int:
+    """Cells for a fraction of a side, half up; at least one unless the fraction is zero."""
+    return max(1, math.floor(fraction * side + 0.5)) if fraction else 0

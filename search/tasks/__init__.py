@@ -1,0 +1,1 @@
+"""Tasks: train a child with a PatternSet and return its reward."""

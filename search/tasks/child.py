@@ -1,0 +1,167 @@
+"""A child network that is built and compiled once and then serves every trial of a process."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_autodropout.layers import assign_patterns, pattern_layers, site_seed
+from tf_autodropout.patterns import PatternSet
+
+Batch = tuple[tf.Tensor, tf.Tensor]  # inputs, targets
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples that live on the device.
+
+    Args:
+        examples: In-graph function from int32 indices `(batch,)` to `(inputs, targets)`.
+        count: Number of examples; the indices are `0 ... count - 1`.
+    """
+
+    examples: Callable[[tf.Tensor], Batch]
+    count: int
+
+
+class Child:
+    """Trains one compiled model again and again, each time from a fresh state.
+
+    A trial assigns the patterns, the initial weights, the statistics, the optimizer's slots and the
+    seeds: everything but the learning rate. The initial weights of a seed are those of the builder
+    with the entries of each tensor shuffled by that seed: for initializers that draw the entries
+    independently, as all of ours do, this is a draw from the same distribution.
+
+    Args:
+        model: Built with `mutable=True`.
+        optimizer: Keras optimizer; its learning rate may be a schedule over `steps`.
+        loss: Function `(targets, logits)` to the loss of each example or token.
+        train: Training examples.
+        steps: Training steps of a trial.
+        batch_size: Examples per step.
+        steps_per_call: Steps inside one call of the compiled function; divides `steps`.
+        jit_compile: Compile with XLA.
+
+    Raises:
+        ValueError: `steps_per_call` does not divide `steps`, a batch larger than the split.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+        train: Split,
+        steps: int,
+        batch_size: int,
+        steps_per_call: int = 50,
+        jit_compile: bool = True,
+    ) -> None:
+        if steps % steps_per_call:
+            raise ValueError(f"Expected steps_per_call to divide steps. Received: {steps_per_call} and {steps}")
+        if batch_size > train.count:
+            raise ValueError(f"Expected batch_size <= {train.count} examples. Received: batch_size={batch_size}")
+        self.model, self.optimizer, self.steps, self.batch_size = model, optimizer, steps, batch_size
+        self._train, self._steps_per_call, self._jit_compile = train, steps_per_call, jit_compile
+        self._loss = loss
+        optimizer.build(model.trainable_variables)
+        self._schedule = tf.Variable(tf.zeros((steps, batch_size), tf.int32), trainable=False)
+        seeds_and_patterns = {
+            id(v) for layers in pattern_layers(model).values() for layer in layers for v in layer.variables
+        }
+        self._initial_state = [
+            (variable, variable.numpy())
+            for variable in [*model.non_trainable_variables, *optimizer.variables]
+            if id(variable) not in seeds_and_patterns and variable is not optimizer._learning_rate
+        ]
+        self._initial_weights = [(variable, variable.numpy()) for variable in model.trainable_variables]
+        self._train_steps = tf.function(self._make_train_steps, jit_compile=jit_compile)
+        self._evaluators: dict[Any, Any] = {}
+        self.traces = 0
+        self.last_train_seconds = 0.0
+
+    def reset(self, patterns: PatternSet, seed: int) -> None:
+        """Puts the child at the start of a trial.
+
+        Raises:
+            ValueError: the set names sites that the model does not have.
+            TypeError: a pattern of the wrong kind for its site.
+        """
+        assign_patterns(self.model, patterns)
+        for layers in pattern_layers(self.model).values():
+            for layer in layers:
+                layer.reseed(site_seed(seed, layer.path))
+        for variable, value in self._initial_state:
+            variable.assign(value)
+        rng = np.random.default_rng([seed & 0xFFFFFFFF, 1])
+        for variable, value in self._initial_weights:
+            variable.assign(rng.permutation(value.reshape(-1)).reshape(value.shape))
+        self._schedule.assign(self._shuffled_epochs(np.random.default_rng([seed & 0xFFFFFFFF, 2])))
+
+    def train(self) -> list[float]:
+        """Trains for all steps; returns the mean loss of each call, for the learning curve.
+
+        Raises:
+            FloatingPointError: the loss is no longer finite.
+        """
+        start, curve = time.perf_counter(), []
+        for first in range(0, self.steps, self._steps_per_call):
+            loss = float(self._train_steps(tf.constant(first)))
+            if not np.isfinite(loss):
+                raise FloatingPointError(f"training loss is {loss} after {first + self._steps_per_call} steps")
+            curve.append(loss)
+        self.last_train_seconds = time.perf_counter() - start
+        return curve
+
+    def evaluate(
+        self, split: Split, measure: Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]], batch_size: int
+    ) -> dict[str, float]:
+        """Returns the mean over a split of what `measure(targets, logits)` gives for each example."""
+        key = (split, measure, batch_size)
+        if key not in self._evaluators:
+            self._evaluators[key] = tf.function(self._make_evaluator(split, measure), jit_compile=self._jit_compile)
+        totals: dict[str, float] = {}
+        for first in range(0, split.count, batch_size):
+            # The last batch is filled up with examples of weight 0: one static shape for all.
+            index = np.arange(first, first + batch_size)
+            weight = (index < split.count).astype(np.float32)
+            sums = self._evaluators[key](tf.constant(np.minimum(index, split.count - 1), tf.int32), weight)
+            for name, value in sums.items():
+                totals[name] = totals.get(name, 0.0) + float(value)
+        return {name: total / split.count for name, total in totals.items()}
+
+    def _shuffled_epochs(self, rng: np.random.Generator) -> np.ndarray:
+        per_epoch = self._train.count // self.batch_size * self.batch_size
+        epochs = -(-self.steps * self.batch_size // per_epoch)
+        order = np.concatenate([rng.permutation(self._train.count)[:per_epoch] for _ in range(epochs)])
+        return order[: self.steps * self.batch_size].reshape(self.steps, self.batch_size).astype(np.int32)
+
+    def _make_train_steps(self, first: tf.Tensor) -> tf.Tensor:
+        self.traces += 1  # runs while tracing only
+        total = tf.constant(0.0)
+        for step in tf.range(self._steps_per_call):
+            total += self._train_step(first + step)
+        return total / tf.cast(self._steps_per_call, tf.float32)
+
+    def _train_step(self, step: tf.Tensor) -> tf.Tensor:
+        inputs, targets = self._train.examples(tf.gather(self._schedule, step))
+        with tf.GradientTape() as tape:
+            logits = self.model(inputs, training=True)
+            loss = tf.reduce_mean(self._loss(targets, logits))
+            if self.model.losses:
+                loss += tf.add_n(self.model.losses)
+        variables = self.model.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        return loss
+
+    def _make_evaluator(self, split: Split, measure: Any) -> Any:
+        def evaluate(index: tf.Tensor, weight: tf.Tensor) -> dict[str, tf.Tensor]:
+            inputs, targets = split.examples(index)
+            values = measure(targets, self.model(inputs, training=False))
+            return {name: tf.reduce_sum(value * weight) for name, value in values.items()}
+
+        return evaluate

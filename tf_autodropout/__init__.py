@@ -1,0 +1,45 @@
+"""AutoDropout for TensorFlow: structured dropout patterns, and the search that learns them.
+
+Pham and Le, *AutoDropout: Learning Dropout Patterns to Regularize Deep Networks*, AAAI 2021.
+
+The names below are loaded on first use, so that `import tf_autodropout` and the command line's help
+do not wait for TensorFlow.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from tf_autodropout.patterns import ConvPattern, PatternSet, TransformerPattern
+
+if TYPE_CHECKING:
+    from tf_autodropout import models, search, visualize
+    from tf_autodropout.layers import PatternDropout
+    from tf_autodropout.masks import keep_mask
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ConvPattern",
+    "PatternDropout",
+    "PatternSet",
+    "TransformerPattern",
+    "keep_mask",
+    "models",
+    "search",
+    "visualize",
+]
+
+_MODULES = ("models", "search", "visualize")
+_NAMES = {"PatternDropout": "layers", "keep_mask": "masks"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"tf_autodropout.{name}")
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"tf_autodropout.{_NAMES[name]}"), name)
+    raise AttributeError(f"module 'tf_autodropout' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,51 @@
+"""Argument checks shared by the pattern classes: one wording for every error."""
+
+import math
+import numbers
+from typing import Any
+
+
+def invalid(name: str, expected: str, received: Any) -> ValueError:
+    """Builds the one kind of error this package raises for a bad value."""
+    return ValueError(f"Invalid value for '{name}'. Expected {expected}. Received: {name}={received!r}")
+
+
+def check_int(name: str, value: Any, minimum: int) -> int:
+    """Returns `value` as a Python int, at least `minimum`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < minimum:
+        raise invalid(name, f"an integer >= {minimum}", value)
+    return int(value)
+
+
+def check_float(name: str, value: Any) -> float:
+    """Returns `value` as a finite Python float."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+        raise invalid(name, "a finite number", value)
+    return float(value)
+
+
+def check_rate(name: str, value: Any) -> float:
+    """Returns `value` as a probability."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value <= 1:
+        raise invalid(name, f"0 <= {name} <= 1", value)
+    return float(value)
+
+
+def check_bool(name: str, value: Any) -> bool:
+    """Returns `value` as a Python bool; 0 and 1 of NumPy are not booleans."""
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
+        raise invalid(name, "True or False", value)
+    return bool(value)
+
+
+def check_factor(value: Any) -> float:
+    """Returns a resolution factor for `.scale`."""
+    factor = check_float("factor", value)
+    if factor <= 0:
+        raise invalid("factor", "a number > 0", value)
+    return factor
+
+
+def scaled_length(length: int, factor: float) -> int:
+    """Scales a count of cells, half up; what was there stays at least one cell."""
+    return max(1, math.floor(length * factor + 0.5)) if length else 0

@@ -1,0 +1,120 @@
+"""A pattern for each site of a network: what is searched, stored, shipped and loaded."""
+
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from tf_autodropout.patterns.checks import check_factor
+from tf_autodropout.patterns.conv_pattern import ConvPattern
+from tf_autodropout.patterns.document import Document, DocumentError, check_fields
+from tf_autodropout.patterns.pattern import Pattern
+from tf_autodropout.patterns.transformer_pattern import TransformerPattern
+
+_PATTERN_TYPES: dict[str, type[Pattern]] = {cls.TYPE: cls for cls in (ConvPattern, TransformerPattern)}
+
+
+class PatternSet(Document, Mapping[str, Pattern]):
+    """An immutable mapping from site name to pattern: the paper's *r*.
+
+    Args:
+        patterns: Site name to `ConvPattern` or `TransformerPattern`.
+        provenance: Where the set comes from, as a JSON object (task, reward, seeds, ...). It takes
+            no part in equality and hash.
+
+    Raises:
+        ValueError: a site name that is not a non-empty string, a provenance that is not JSON.
+        TypeError: a value that is not a pattern.
+
+    Example:
+        >>> import tf_autodropout as tad
+        >>> found = tad.PatternSet({"ffn": tad.TransformerPattern(size=1, rate=0.2)})
+        >>> found == tad.PatternSet.from_json(found.to_json())
+        True
+
+    Reference:
+        Pham and Le, AutoDropout, AAAI 2021, "Search Algorithm".
+    """
+
+    TYPE: ClassVar[str] = "PatternSet"
+    _patterns: dict[str, Pattern]
+    _provenance: dict[str, Any]
+
+    def __init__(self, patterns: Mapping[str, Pattern], provenance: Mapping[str, Any] | None = None) -> None:
+        if not isinstance(patterns, Mapping):
+            raise TypeError(f"Expected 'patterns' to be a mapping of sites to patterns. Received: {patterns!r}")
+        for site, pattern in patterns.items():
+            if not isinstance(site, str) or not site:
+                raise ValueError(f"Expected site names to be non-empty strings. Received: {site!r}")
+            if not isinstance(pattern, ConvPattern | TransformerPattern):
+                raise TypeError(f"Expected a ConvPattern or TransformerPattern at site '{site}'. Received: {pattern!r}")
+        try:
+            notes = json.loads(json.dumps(dict(provenance or {}), allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"Expected 'provenance' to be a JSON object. Received: {provenance!r} ({error})") from None
+        object.__setattr__(self, "_patterns", dict(patterns))
+        object.__setattr__(self, "_provenance", notes)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """A copy of the notes on where this set comes from."""
+        return copy.deepcopy(self._provenance)
+
+    def __getitem__(self, site: str) -> Pattern:
+        return self._patterns[site]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._patterns)
+
+    def __len__(self) -> int:
+        return len(self._patterns)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PatternSet) and self._patterns == other._patterns
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._patterns.items()))
+
+    def __repr__(self) -> str:
+        return f"PatternSet({self._patterns!r})"
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"PatternSet is immutable; cannot set '{name}'")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PatternSet, (self._patterns, self._provenance)
+
+    def scale(self, factor: float) -> "PatternSet":
+        """Returns the set for maps or sequences `factor` times as large; see the patterns' `scale`."""
+        factor = check_factor(factor)
+        notes = self.provenance
+        notes["scaled_by"] = factor * notes.get("scaled_by", 1.0)
+        return PatternSet({site: pattern.scale(factor) for site, pattern in self.items()}, notes)
+
+    def to_dict(self) -> dict[str, Any]:
+        patterns = {site: {"type": pattern.TYPE} | pattern.to_dict() for site, pattern in self.items()}
+        return {"patterns": patterns, "provenance": self.provenance}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any], where: str = "document") -> "PatternSet":
+        check_fields(fields, {"patterns", "provenance"}, where)
+        for name, value in fields.items():
+            if not isinstance(value, dict):
+                raise DocumentError(f"{where}: field '{name}': expected a JSON object. Received: {value!r}")
+        patterns = {site: _read_pattern(value, f"{where}: site '{site}'") for site, value in fields["patterns"].items()}
+        try:
+            return cls(patterns, fields["provenance"])
+        except ValueError as error:
+            raise DocumentError(f"{where}: {error}") from None
+
+
+def _read_pattern(fields: Any, where: str) -> Pattern:
+    if not isinstance(fields, dict):
+        raise DocumentError(f"{where}: expected a JSON object. Received: {fields!r}")
+    rest = dict(fields)
+    kind = rest.pop("type", None)
+    if kind is None:
+        raise DocumentError(f"{where}: missing field 'type'")
+    if not isinstance(kind, str) or kind not in _PATTERN_TYPES:
+        raise DocumentError(f"{where}: field 'type': expected one of {', '.join(_PATTERN_TYPES)}. Received: {kind!r}")
+    return _PATTERN_TYPES[kind].from_dict(rest, where)

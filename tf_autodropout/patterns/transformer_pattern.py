@@ -1,0 +1,65 @@
+"""The dropout pattern of a Transformer site (paper, Fig. 4)."""
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from tf_autodropout.patterns.checks import check_bool, check_factor, check_int, check_rate, scaled_length
+from tf_autodropout.patterns.pattern import Pattern
+
+
+@dataclass(frozen=True)
+class TransformerPattern(Pattern):
+    """Blocks of affected tokens, with untouched tokens between them, on `(N, T, C)`.
+
+    From a start that each example draws uniformly in `0 ... size + stride - 1`, blocks of `size`
+    affected tokens alternate with `stride` untouched ones to the end of the sequence; tokens before
+    the start are untouched. For `size >= T` the start is 0. Each affected token is dropped with
+    probability `rate`.
+
+    Args:
+        size: Tokens per block. 0 means no pattern: the identity.
+        stride: Untouched tokens between two blocks, at least 0.
+        share_t: True makes one draw for a whole block, False one for each token.
+        share_c: True makes one draw for all features, False one for each feature.
+        rate: Probability that an affected token is dropped. The paper gives no value; ours.
+
+    Raises:
+        ValueError: a value outside these ranges.
+
+    Example:
+        >>> import tf_autodropout as tad
+        >>> tad.TransformerPattern(size=1, stride=0, rate=0.2)       # Dropout(0.2)
+        TransformerPattern(size=1, stride=0, share_t=False, share_c=False, rate=0.2)
+
+    Reference:
+        Pham and Le, AutoDropout, AAAI 2021, Figure 4. `stride` is the number of skipped tokens, as
+        in the text (the figure's caption reads a stride of 1 as two).
+    """
+
+    TYPE: ClassVar[str] = "TransformerPattern"
+
+    size: int = 0
+    stride: int = 0
+    share_t: bool = False
+    share_c: bool = False
+    rate: float = 0.1
+
+    def __post_init__(self) -> None:
+        checked: dict[str, Any] = {
+            "size": check_int("size", self.size, 0),
+            "stride": check_int("stride", self.stride, 0),
+            "share_t": check_bool("share_t", self.share_t),
+            "share_c": check_bool("share_c", self.share_c),
+            "rate": check_rate("rate", self.rate),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def is_identity(self) -> bool:
+        return self.size == 0 or self.rate == 0.0
+
+    def scale(self, factor: float) -> "TransformerPattern":
+        """Returns the pattern for sequences `factor` times as long: size and stride in proportion."""
+        factor = check_factor(factor)
+        return replace(self, size=scaled_length(self.size, factor), stride=scaled_length(self.stride, factor))
