@@ -119,17 +119,18 @@ class Controller(keras.layers.Layer):
         return tfp.distributions.Categorical(logits=tf.where(allowed, logits, _NEVER))
 
     def _sample(self, count: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        caches = [tf.zeros((count, *self._cache_shape)) for _ in self._decoders]
+        caches = tuple(tf.zeros((count, *self._cache_shape)) for _ in self._decoders)
         tokens = tf.zeros((count, self._length), tf.int32)
         before, log_prob = tf.zeros((count,), tf.int32), tf.zeros((count,))
         bias, allowed = tf.convert_to_tensor(self._bias), tf.constant(self._allowed)
         first_id = tf.constant(self._first_id)
         for position in tf.range(self._length):
             h = self._tokens(before[:, None]) + self._positions(position)[None, None]  # (n, 1, C)
-            for layer, decoder in enumerate(self._decoders):
-                h, caches[layer] = decoder(
-                    h, self_attention_cache=caches[layer], self_attention_cache_update_index=position
-                )
+            updated = []
+            for cache, decoder in zip(caches, self._decoders, strict=True):
+                h, cache = decoder(h, self_attention_cache=cache, self_attention_cache_update_index=position)
+                updated.append(cache)
+            caches = tuple(updated)
             policy = self._distribution(h[:, 0], tf.gather(bias, position), tf.gather(allowed, position))
             draw = policy.sample(seed=tf.random.experimental.stateless_fold_in(seed, position))
             log_prob += policy.log_prob(draw)
