@@ -2,3 +2,20 @@
 
 if not __name__.startswith("tf_autodropout."):
     raise ImportError("Import this package as tf_autodropout.search: `from tf_autodropout import search`.")
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tf_autodropout.search.run_search import Search, run
+
+__all__ = ["Search", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use: the command line's help must not wait for TensorFlow.
+    if name in __all__:
+        import importlib
+
+        module = importlib.import_module("tf_autodropout.search.run_search")
+        return getattr(module, name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -51,7 +51,72 @@ class LedgerError(ValueError):
     """The directory cannot serve this run; the message says why."""
 
 
-class Ledger:
+class LedgerReader:
+    """What a run's ledger says; may be read while a search is at work.
+
+    Args:
+        directory: Output directory of the run.
+
+    Raises:
+        LedgerError: the directory holds no run of this version.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        if stored_config(directory) is None:
+            raise LedgerError(f"{directory} holds no run")
+        self._db = sqlite3.connect(f"{(directory / FILE_NAME).resolve().as_uri()}?mode=ro", uri=True)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._db.close()
+
+    def latest_checkpoint(self) -> tuple[int, bytes] | None:
+        """Returns version and state of the newest checkpoint."""
+        return self._db.execute("SELECT version, state FROM checkpoints ORDER BY version DESC LIMIT 1").fetchone()
+
+    def update_metrics(self) -> list[dict[str, Any]]:
+        """Returns what each update logged, oldest first."""
+        rows = self._db.execute("SELECT version, metrics FROM checkpoints ORDER BY version")
+        return [{"version": version} | json.loads(metrics) for version, metrics in rows]
+
+    def trials(self, unfinished: bool = False, unconsumed: bool = False) -> list[Trial]:
+        """Returns trials: all in the order of their numbers, the unfinished ones likewise, or those
+        with a reward that no update has used, in the order in which they finished."""
+        where, order = "1", "number"
+        if unfinished:
+            where = f"status NOT IN {_FINAL}"
+        elif unconsumed:
+            where, order = "consumed_by IS NULL AND reward IS NOT NULL", "finish_order"
+        rows = self._db.execute(
+            "SELECT number, tokens, log_prob, controller_version, patterns, status, attempts, reward, metrics"
+            f" FROM trials WHERE {where} ORDER BY {order}"
+        )
+        return [_trial(row) for row in rows]
+
+    def finished_in_order(self) -> list[Trial]:
+        """Returns the final trials in the order in which they finished."""
+        order = dict(self._db.execute("SELECT number, finish_order FROM trials WHERE finish_order IS NOT NULL"))
+        return sorted((trial for trial in self.trials() if trial.number in order), key=lambda t: order[t.number])
+
+    def count(self, version: int | None = None) -> int:
+        """Returns the number of trials, all or those suggested by one controller version."""
+        if version is None:
+            return self._db.execute("SELECT COUNT(*) FROM trials").fetchone()[0]
+        query = "SELECT COUNT(*) FROM trials WHERE controller_version = ?"
+        return self._db.execute(query, (version,)).fetchone()[0]
+
+    def best(self) -> Trial | None:
+        """Returns the finished trial with the highest reward, the first one of equals."""
+        finished = [trial for trial in self.trials() if trial.status is Status.FINISHED]
+        return max(finished, key=lambda trial: (trial.reward, -trial.number), default=None)
+
+    def evaluation(self, name: str, seed: int) -> dict[str, Any] | None:
+        """Returns the stored metrics of one line and seed of the final table."""
+        row = self._db.execute("SELECT metrics FROM evaluations WHERE name = ? AND seed = ?", (name, seed)).fetchone()
+        return json.loads(row[0]) if row else None
+
+
+class Ledger(LedgerReader):
     """All trials of one run.
 
     Args:
@@ -69,7 +134,7 @@ class Ledger:
         check_directory(directory, config)
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            self._lock = open(directory / _LOCK_NAME, "w")
+            self._lock = open(directory / _LOCK_NAME, "w")  # noqa: SIM115 (held as long as the ledger)
         except OSError as error:
             raise LedgerError(f"cannot write to {directory}: {error.strerror}") from None
         try:
@@ -140,51 +205,6 @@ class Ledger:
                 "UPDATE trials SET consumed_by = ? WHERE number = ? AND consumed_by IS NULL",
                 [(version, number) for number in consumed],
             )
-
-    def latest_checkpoint(self) -> tuple[int, bytes] | None:
-        """Returns version and state of the newest checkpoint."""
-        return self._db.execute("SELECT version, state FROM checkpoints ORDER BY version DESC LIMIT 1").fetchone()
-
-    def update_metrics(self) -> list[dict[str, Any]]:
-        """Returns what each update logged, oldest first."""
-        rows = self._db.execute("SELECT version, metrics FROM checkpoints ORDER BY version")
-        return [{"version": version} | json.loads(metrics) for version, metrics in rows]
-
-    def trials(self, unfinished: bool = False, unconsumed: bool = False) -> list[Trial]:
-        """Returns trials: all in the order of their numbers, the unfinished ones likewise, or those
-        with a reward that no update has used, in the order in which they finished."""
-        where, order = "1", "number"
-        if unfinished:
-            where = f"status NOT IN {_FINAL}"
-        elif unconsumed:
-            where, order = "consumed_by IS NULL AND reward IS NOT NULL", "finish_order"
-        rows = self._db.execute(
-            "SELECT number, tokens, log_prob, controller_version, patterns, status, attempts, reward, metrics"
-            f" FROM trials WHERE {where} ORDER BY {order}"
-        )
-        return [_trial(row) for row in rows]
-
-    def finished_in_order(self) -> list[Trial]:
-        """Returns the final trials in the order in which they finished."""
-        order = dict(self._db.execute("SELECT number, finish_order FROM trials WHERE finish_order IS NOT NULL"))
-        return sorted((trial for trial in self.trials() if trial.number in order), key=lambda t: order[t.number])
-
-    def count(self, version: int | None = None) -> int:
-        """Returns the number of trials, all or those suggested by one controller version."""
-        if version is None:
-            return self._db.execute("SELECT COUNT(*) FROM trials").fetchone()[0]
-        query = "SELECT COUNT(*) FROM trials WHERE controller_version = ?"
-        return self._db.execute(query, (version,)).fetchone()[0]
-
-    def best(self) -> Trial | None:
-        """Returns the finished trial with the highest reward, the first one of equals."""
-        finished = [trial for trial in self.trials() if trial.status is Status.FINISHED]
-        return max(finished, key=lambda trial: (trial.reward, -trial.number), default=None)
-
-    def evaluation(self, name: str, seed: int) -> dict[str, Any] | None:
-        """Returns the stored metrics of one line and seed of the final table."""
-        row = self._db.execute("SELECT metrics FROM evaluations WHERE name = ? AND seed = ?", (name, seed)).fetchone()
-        return json.loads(row[0]) if row else None
 
     def add_evaluation(self, name: str, seed: int, metrics: Mapping[str, Any]) -> None:
         """Stores the metrics of one line and seed of the final table."""

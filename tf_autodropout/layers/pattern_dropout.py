@@ -138,7 +138,7 @@ class PatternDropout(keras.layers.Layer):
     def _next_key(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Key of this layer, step and replica; moves on to the next step."""
         state = tf.convert_to_tensor(self.seed_state)
-        self.seed_state.assign(state + [0, 1])
+        self.seed_state.assign(state + tf.constant([0, 1]))
         replica = tf.distribute.get_replica_context()
         return fold_in(make_key(state), replica.replica_id_in_sync_group if replica else 0)
 
@@ -172,7 +172,7 @@ class PatternDropout(keras.layers.Layer):
     def from_config(cls, config: dict[str, Any]) -> "PatternDropout":
         config = dict(config)
         fields = dict(config.pop("pattern"))
-        kind = {"ConvPattern": ConvPattern, "TransformerPattern": TransformerPattern}[fields.pop("type")]
+        kind: type[Pattern] = {"ConvPattern": ConvPattern, "TransformerPattern": TransformerPattern}[fields.pop("type")]
         return cls(pattern=kind.from_dict(fields, "PatternDropout"), **config)
 
 
@@ -195,7 +195,8 @@ def assign_patterns(model: keras.Model, patterns: PatternSet) -> None:
     layers = {site: twins for site, twins in everywhere.items() if all(layer.mutable for layer in twins)}
     if unknown := sorted(patterns.keys() - layers.keys()):
         raise ValueError(
-            f"The PatternSet names {len(unknown)} site(s) that are not mutable sites of this model: {', '.join(unknown[:5])}. "
+            f"The PatternSet names {len(unknown)} site(s) that are not mutable sites of this model: "
+            f"{', '.join(unknown[:5])}. "
             f"Mutable sites: {', '.join(list(layers)[:10])}"
         )
     for site, twins in layers.items():

@@ -34,9 +34,7 @@ def conv_mask(values: ConvValues, shape: tuple[Any, ...], key: Key, data_format:
         return x[None, None, :, :] if first else x[None, :, :, None]
 
     u, v = _pattern_coordinates(values, h, w)  # (H, 1), (1, W) if axis-aligned, else (H, W) both
-    low_u, high_u, low_v, high_v = (
-        reduce(x) for x in (u, v) for reduce in (tf.reduce_min, tf.reduce_max)
-    )
+    low_u, high_u, low_v, high_v = (reduce(x) for x in (u, v) for reduce in (tf.reduce_min, tf.reduce_max))
     index = counters(n, draws)  # (N, C)
     if not is_constant(values.share_c):
         shared = tf.cast(values.share_c, tf.bool)

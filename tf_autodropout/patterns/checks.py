@@ -26,7 +26,7 @@ def check_float(name: str, value: Any) -> float:
 
 def check_rate(name: str, value: Any) -> float:
     """Returns `value` as a probability."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value <= 1:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) <= 1:
         raise invalid(name, f"0 <= {name} <= 1", value)
     return float(value)
 

@@ -1,0 +1,39 @@
+# Two commands do everything on a fresh machine: `make search` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+TASK ?= pydoc
+TRIALS ?= 32
+SEED ?= 0
+OUT ?= runs/$(TASK)
+BIN = $(VENV)/bin
+
+.PHONY: search test test-slow lint clean
+
+search: $(VENV)/installed
+	$(BIN)/tf-autodropout search $(TASK) --trials $(TRIALS) --seed $(SEED) --out $(OUT) $(ARGS)
+
+test: $(VENV)/installed-dev lint
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+$(VENV)/installed: setup.py pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

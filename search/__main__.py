@@ -1,0 +1,5 @@
+"""`python -m tf_autodropout.search` is the command `tf-autodropout`."""
+
+from tf_autodropout.search.cli import main
+
+main()

@@ -1,0 +1,152 @@
+"""The command line `tf-autodropout`."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from tf_autodropout.search.ledger import LedgerReader, check_directory, stored_config
+from tf_autodropout.search.quiet import quiet_tensorflow
+from tf_autodropout.search.space import GRANULARITIES
+from tf_autodropout.search.tasks.registry import TASKS, check_task
+
+_EXIT_BAD_INPUT, _EXIT_STOPPED = 2, 130
+_PATH = click.Path(path_type=Path)
+_TASK_LIST = "\n".join(f"  {name:15}{entry.summary}" for name, entry in TASKS.items())
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="tf_autodropout")
+def cli() -> None:
+    """Learn dropout patterns for a network, look at them, compare them with the classics."""
+
+
+@cli.command(
+    help="Search patterns for TASK, then retrain the best PatternSet and the classics on fresh seeds and "
+    f"compare them on test data. After a stop the same command goes on.\n\n\b\nTasks:\n{_TASK_LIST}"
+)
+@click.argument("task", metavar="TASK")
+@click.option("--out", type=_PATH, required=True, help="Directory for ledger, best.json, pictures, table.")
+@click.option("--trials", type=click.IntRange(1), default=64, show_default=True, help="Trials of the whole run.")
+@click.option("--searcher", type=click.Choice(["reinforce", "random"]), default="reinforce", show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seeds everything.")
+@click.option(
+    "--fresh-seeds", type=click.IntRange(0), default=3, show_default=True, help="Seeds of the table; 0: no table."
+)
+@click.option("--granularity", type=click.Choice(GRANULARITIES), help="Sites that share one decision.  [task's own]")
+@click.option("--steps", type=click.IntRange(1), help="Training steps of a child.  [task's own]")
+@click.option("--batch-size", type=click.IntRange(1), help="Examples per step.  [task's own]")
+@click.option("--train-size", type=click.IntRange(1), help="Training images.  [digits 200, cifar10-small 3000]")
+@click.option("--valid-size", type=click.IntRange(1), help="Validation images.  [digits 500, cifar10-small 3000]")
+@click.option("--image-size", type=click.IntRange(1), help="Side after averaging.  [cifar10-small 16]")
+@click.option("--depth", type=click.IntRange(1), help="Depth of the Wide ResNet.  [cifar10-small 10]")
+@click.option("--width", type=click.IntRange(1), help="Width of the Wide ResNet.  [cifar10-small 2]")
+@click.option("--data-dir", help="TFDS directory.  [cifar10-small: TFDS' own]")
+def search(task: str, out: Path, trials: int, searcher: str, seed: int, fresh_seeds: int, **task_settings: Any) -> None:
+    """Runs a search with a live line and ends with the table."""
+    settings = {name: value for name, value in task_settings.items() if value is not None}
+    check_task(task)
+    check_directory(out)
+    console = Console()
+    title = f"{task}: {trials} trials by {searcher}, seed {seed}, into {out}"
+    status = console.status("loading TensorFlow")
+    with status, quiet_tensorflow():
+        from tf_autodropout.search import run
+        from tf_autodropout.search.progress import ProgressLine
+
+        def retraining(name: str) -> None:
+            status.start()
+            status.update(f"retraining on fresh seeds for the table: {name}")
+
+        run(
+            task,
+            trials,
+            out,
+            searcher=searcher,
+            seed=seed,
+            settings=settings,
+            fresh_seeds=fresh_seeds,
+            observers=[ProgressLine(console, title, trials, before=status)],
+            progress=retraining,
+        )
+        status.stop()
+        console.print()
+        _print_report(console, out)
+    files = sorted(path.name for path in out.iterdir() if not path.name.startswith(("ledger.sqlite-", "ledger.lock")))
+    console.print(f"\nin {out}: {', '.join(files)}")
+
+
+@cli.command()
+@click.argument("directory", metavar="DIR", type=_PATH)
+def report(directory: Path) -> None:
+    """Show the state of a run: trials, best PatternSet, final table."""
+    _print_report(Console(), directory)
+
+
+@cli.command()
+@click.argument("file", metavar="FILE.json", type=_PATH)
+@click.option("--out", type=_PATH, help="Picture to write (.png, .pdf, .svg).  [beside FILE.json, as .png]")
+@click.option(
+    "--side", type=click.IntRange(1), default=16, show_default=True, help="Map side or length if FILE names no shapes."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seeds the masks.")
+def plot(file: Path, out: Path | None, side: int, seed: int) -> None:
+    """Draw the masks of each site of a saved PatternSet, such as best.json."""
+    from tf_autodropout.patterns import ConvPattern, PatternSet
+
+    patterns = PatternSet.load(file)
+    target = out or file.with_suffix(".png")
+    if not target.parent.is_dir() or target.suffix not in (".png", ".pdf", ".svg"):
+        raise ValueError(f"cannot write to {target}: expected a .png, .pdf or .svg in a directory that exists")
+    shapes: dict[str, Any] = {
+        site: (side, side, 1) if isinstance(pattern, ConvPattern) else (side, side)
+        for site, pattern in patterns.items()
+    }
+    named = patterns.provenance.get("sites", {})
+    shapes |= {site: tuple(shape) for site, shape in named.items() if site in shapes}
+    with quiet_tensorflow():
+        from tf_autodropout.search.report import save_figure
+        from tf_autodropout.visualize import plot as draw
+
+        save_figure(draw(patterns, shapes, seed=seed), target)
+    Console().print(f"written: {target}")
+
+
+def _print_report(console: Console, directory: Path) -> None:
+    config = stored_config(directory)
+    if config is None:
+        raise ValueError(f"{directory} holds no run")
+    with quiet_tensorflow():
+        from tf_autodropout.search.report import print_report
+
+        reader = LedgerReader(directory)
+        try:
+            print_report(console, directory, reader, config)
+        finally:
+            reader.close()
+
+
+def main() -> None:
+    """Entry point: bad input is one line on stderr and exit code 2."""
+    try:
+        sys.exit(cli(standalone_mode=False) or 0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message())
+    except click.ClickException as error:
+        _fail(error.format_message(), _EXIT_BAD_INPUT)
+    except ValueError as error:  # LedgerError and DocumentError are ValueErrors
+        _fail(str(error), _EXIT_BAD_INPUT)
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}", _EXIT_BAD_INPUT)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        print("stopped; the same command goes on", file=sys.stderr)
+        sys.exit(_EXIT_STOPPED)
+    except RuntimeError as error:
+        _fail(str(error), 1)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)

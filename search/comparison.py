@@ -1,0 +1,87 @@
+"""The honest end of a search: the best PatternSet against the classics, on fresh seeds and test data."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tf_autodropout.layers import site_seed
+from tf_autodropout.search.ledger import Ledger
+from tf_autodropout.search.tasks.base import Contender, Task
+
+FOUND = "best PatternSet"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a contender's scores, one a seed.
+
+    Args:
+        name: Name of the contender.
+        valid: Score on the validation split for each seed.
+        test: Score on the test split for each seed.
+    """
+
+    name: str
+    valid: tuple[float, ...]
+    test: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean test score."""
+        return statistics.fmean(self.test)
+
+    @property
+    def deviation(self) -> float:
+        """Sample standard deviation of the test score."""
+        return statistics.stdev(self.test) if len(self.test) > 1 else float("nan")
+
+
+def compare(
+    task: Task, ledger: Ledger, seed: int, count: int = 3, progress: Callable[[str], None] = lambda name: None
+) -> list[Row]:
+    """Retrains the best PatternSet and the classics on the same fresh seeds and scores them on test.
+
+    What is in the ledger already is not trained again.
+
+    Args:
+        task: The task of the search.
+        ledger: Ledger of the search.
+        seed: Seed of the search; the fresh seeds derive from it and were not used for any trial.
+        count: Number of fresh seeds, at least 1.
+        progress: Called with the name of each contender before each training.
+
+    Raises:
+        ValueError: no trial has finished.
+    """
+    best = ledger.best()
+    if best is None:
+        raise ValueError("No trial has finished: there is nothing to compare.")
+    contenders = [Contender(FOUND, best.patterns), *task.classics()]
+    rows = []
+    for contender in contenders:
+        key = f"{contender.name} #{best.number}" if contender.name == FOUND else contender.name
+        scores = []
+        for index in range(count):
+            scores_of_seed = ledger.evaluation(key, index)
+            if scores_of_seed is None:
+                progress(contender.name)
+                scores_of_seed = task.test(contender, site_seed(seed, "fresh", index))
+                ledger.add_evaluation(key, index, scores_of_seed)
+            scores.append(scores_of_seed)
+        rows.append(Row(contender.name, tuple(s["valid"] for s in scores), tuple(s["test"] for s in scores)))
+    return rows
+
+
+def verdict(rows: Sequence[Row], lower_is_better: bool) -> str:
+    """Says what the numbers carry, and no more: whether the best PatternSet leads beyond the seeds' spread."""
+    found, *classics = rows
+    sign = 1 if lower_is_better else -1
+    rival = min(classics, key=lambda row: sign * row.mean)
+    lead = sign * (rival.mean - found.mean)
+    noise = (found.deviation**2 / len(found.test) + rival.deviation**2 / len(rival.test)) ** 0.5
+    figures = f"{found.mean:.2f} against {rival.mean:.2f} for {rival.name}"
+    if lead > 2 * noise:
+        return f"The best PatternSet leads: {figures}, more than two standard errors ({noise:.2f}) apart."
+    if lead < -2 * noise:
+        return f"The best PatternSet trails: {figures}, more than two standard errors ({noise:.2f}) apart."
+    return f"No clear winner: {figures}, within two standard errors ({noise:.2f}) over {len(found.test)} seeds."

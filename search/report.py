@@ -1,0 +1,145 @@
+"""Writes and prints what a search found: best.json, pictures, curve, table."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from tf_autodropout.patterns import PatternSet
+from tf_autodropout.patterns.document import write_text
+from tf_autodropout.search.comparison import FOUND, Row, verdict
+from tf_autodropout.search.ledger import LedgerReader
+from tf_autodropout.search.trial import Status, Trial
+from tf_autodropout.visualize import plot, summary
+
+BEST, PICTURE, CURVE, REPORT, ROWS = "best.json", "best.png", "best_so_far.png", "report.md", "table.json"
+
+
+def write_best(directory: Path, best: Trial, config: dict[str, Any]) -> PatternSet:
+    """Writes the best PatternSet with its provenance, and its picture."""
+    shapes = config["task"]["space"]["sites"]
+    notes = {
+        "made_by": "tf_autodropout search",
+        "task": config["task"]["name"],
+        "searcher": config["searcher"]["name"],
+        "seed": config["seed"],
+        "trial": best.number,
+        "reward": best.reward,
+        "space_version": config["task"]["space"]["version"],
+        "sites": shapes,
+    }
+    found = PatternSet(best.patterns, notes)
+    found.save(directory / BEST)
+    save_figure(plot(found, shapes), directory / PICTURE)
+    return found
+
+
+def write_curve(directory: Path, finished: Sequence[Trial]) -> None:
+    """Draws the reward of each trial and the best so far, in the order of finishing."""
+    figure = Figure(figsize=(7, 3.8), layout="constrained")
+    axes = figure.subplots()
+    points = [
+        (place, t.reward)
+        for place, t in enumerate(finished, start=1)
+        if t.status is Status.FINISHED and t.reward is not None
+    ]
+    places, rewards = zip(*points, strict=True)
+    best = [max(rewards[: i + 1]) for i in range(len(rewards))]
+    axes.plot(places, rewards, "o", color="0.55", markersize=4, label="trial")
+    axes.step(places, best, where="post", color="black", linewidth=1.6, label="best so far")
+    axes.set(xlabel="finished trials", ylabel="reward (validation)", xlim=(0, max(places) + 1))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="lower right")
+    save_figure(figure, directory / CURVE)
+
+
+def save_figure(figure: Figure, path: Path, dpi: int = 150) -> None:
+    """Writes a picture beside its place, then renames it."""
+    beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        figure.savefig(beside, dpi=dpi)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_table(
+    directory: Path, rows: Sequence[Row], score: str, lower_is_better: bool, config: dict[str, Any]
+) -> None:
+    """Writes the final table for people (report.md) and for programs (table.json)."""
+    document = {
+        "score": score,
+        "lower_is_better": lower_is_better,
+        "rows": [{"name": row.name, "valid": row.valid, "test": row.test} for row in rows],
+    }
+    write_text(directory / ROWS, json.dumps(document, indent=2) + "\n")
+    lines = [
+        f"# Search on `{config['task']['name']}`",
+        "",
+        f"Searcher `{config['searcher']['name']}`, seed {config['seed']}; settings: "
+        f"`{json.dumps(config['searcher'], sort_keys=True)}`.",
+        "",
+        f"| regularization | {score}, mean | standard deviation | validation, mean | seeds |",
+        "|---|---:|---:|---:|---:|",
+        *(
+            f"| {row.name} | {row.mean:.2f} | {row.deviation:.2f} | {_mean(row.valid):.2f} | {len(row.test)} |"
+            for row in rows
+        ),
+        "",
+        verdict(rows, lower_is_better) + " " + _CAVEAT,
+        "",
+        f"![best PatternSet]({PICTURE})",
+        "",
+        f"![best so far]({CURVE})",
+    ]
+    write_text(directory / REPORT, "\n".join(lines) + "\n")
+
+
+_CAVEAT = "Rates of the classics are as stated, not tuned."
+
+
+def print_report(console: Console, directory: Path, ledger: LedgerReader, config: dict[str, Any]) -> None:
+    """Prints the state of a run: trials, best PatternSet and, if it was made, the final table."""
+    trials = ledger.trials()
+    counts = {status: sum(trial.status is status for trial in trials) for status in Status}
+    told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    console.print(
+        f"[bold]{config['task']['name']}[/bold], searcher {config['searcher']['name']}, seed {config['seed']}"
+    )
+    console.print(f"trials: {told or 'none'}")
+    best = ledger.best()
+    if best is None:
+        return
+    console.print(f"best: trial {best.number}, reward {best.reward:.4f}")
+    table = Table("site", "pattern", title="Best PatternSet", title_justify="left", title_style="bold")
+    for site, pattern in best.patterns.items():
+        table.add_row(site, summary(pattern).replace("\n", ", "))
+    console.print(table)
+    if (directory / ROWS).exists():
+        document = json.loads((directory / ROWS).read_text(encoding="utf-8"))
+        rows = [Row(row["name"], tuple(row["valid"]), tuple(row["test"])) for row in document["rows"]]
+        print_table(console, rows, document["score"], document["lower_is_better"])
+
+
+def print_table(console: Console, rows: Sequence[Row], score: str, lower_is_better: bool) -> None:
+    """Prints the final table with what its numbers carry."""
+    direction = "lower" if lower_is_better else "higher"
+    title = f"Retrained on {len(rows[0].test)} fresh seeds; {score}, {direction} is better"
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("regularization")
+    for name in ("test", "± std", "validation"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        style = "bold" if row.name == FOUND else None
+        table.add_row(row.name, f"{row.mean:.2f}", f"{row.deviation:.2f}", f"{_mean(row.valid):.2f}", style=style)
+    console.print(table)
+    console.print(f"{verdict(rows, lower_is_better)} {_CAVEAT}")
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

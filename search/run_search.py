@@ -1,0 +1,128 @@
+"""`run`: a whole search with its files, in one call."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tf_autodropout.patterns import PatternSet
+from tf_autodropout.search import report
+from tf_autodropout.search.comparison import Row, compare
+from tf_autodropout.search.engines import Engine, InProcess
+from tf_autodropout.search.ledger import Ledger, check_directory
+from tf_autodropout.search.loop import search_loop
+from tf_autodropout.search.observer import Observer, Observers
+from tf_autodropout.search.searchers import SEARCHERS
+from tf_autodropout.search.tasks.base import Task
+from tf_autodropout.search.tasks.registry import check_task, make_task
+from tf_autodropout.search.tensorboard import TensorBoard
+
+CAPACITY = 16  # C; the paper fits it to its cluster
+BATCH = 16  # M of the paper
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a finished search hands back.
+
+    Args:
+        best: The PatternSet with the highest reward, with its provenance.
+        reward: Its reward.
+        rows: The final table, best PatternSet first; empty if it was not asked for.
+        directory: Where everything is.
+    """
+
+    best: PatternSet
+    reward: float
+    rows: tuple[Row, ...]
+    directory: Path
+
+
+def run(
+    task: str | Task,
+    trials: int,
+    out: str | Path,
+    engine: Engine | None = None,
+    searcher: str = "reinforce",
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    fresh_seeds: int = 3,
+    observers: Sequence[Observer] = (),
+    progress: Callable[[str], None] = lambda name: None,
+) -> Search:
+    """Searches patterns for a task; goes on where an earlier call with the same arguments stopped.
+
+    Args:
+        task: Name of a task (`pydoc`, `digits`, `cifar10-small`) or a `Task`.
+        trials: Number of trials of the whole run.
+        out: Output directory: ledger, best.json, pictures, table, TensorBoard events.
+        engine: Where trials are trained; default: one after the other in this process.
+        searcher: `"reinforce"` or `"random"`.
+        seed: Seeds everything.
+        settings: Settings of a task given by name.
+        fresh_seeds: Seeds of the final table; 0 leaves it out.
+        observers: Hear of everything that happens.
+        progress: Called with the name of each contender before it is retrained for the table.
+
+    Returns:
+        `Search`.
+
+    Raises:
+        ValueError: an unknown task, setting or searcher, a number out of range. `LedgerError`, a
+            `ValueError`: the directory cannot serve this run. Nothing on disk has changed then.
+        RuntimeError: no trial has finished: all failed or diverged.
+
+    Example:
+        >>> import tf_autodropout as tad
+        >>> found = tad.search.run("digits", trials=32, out="runs/digits")    # doctest: +SKIP
+        >>> found.best.save("digits.json")                                    # doctest: +SKIP
+
+    Reference:
+        Pham and Le, AutoDropout, AAAI 2021, "Search Algorithm".
+    """
+    directory = Path(out)
+    check_arguments(task, trials, searcher, seed, fresh_seeds)
+    check_directory(directory)
+    child = make_task(task, **(settings or {})) if isinstance(task, str) else task
+    method = SEARCHERS[searcher](child.space, seed)
+    config = {
+        "task": child.describe() | {"space": child.space.describe()},
+        "searcher": method.describe(),
+        "seed": seed,
+        "capacity": CAPACITY,
+        "batch": BATCH,
+    }
+    ledger = Ledger(directory, config)
+    try:
+        workers = engine or InProcess(child, seed)
+        heard = Observers([TensorBoard(directory / "tensorboard"), *observers])
+        try:
+            search_loop(method, ledger, workers, child.space.decode, trials, CAPACITY, BATCH, heard)
+        finally:
+            heard.close()
+            workers.close()
+        best = ledger.best()
+        if best is None or best.reward is None:
+            errors = [trial.metrics.get("error") for trial in ledger.trials()]
+            raise RuntimeError(f"No trial has finished. The last one: {errors[-1] if errors else 'none was made'}")
+        config = json.loads(json.dumps(config))
+        found = report.write_best(directory, best, config)
+        report.write_curve(directory, ledger.finished_in_order())
+        rows = compare(child, ledger, seed, fresh_seeds, progress) if fresh_seeds else []
+        if rows:
+            report.write_table(directory, rows, child.score, child.lower_is_better, config)
+        return Search(found, best.reward, tuple(rows), directory)
+    finally:
+        ledger.close()
+
+
+def check_arguments(task: Any, trials: int, searcher: str, seed: int, fresh_seeds: int) -> None:
+    """Raises `ValueError` for what can be seen to be wrong without loading anything."""
+    if isinstance(task, str):
+        check_task(task)
+    for name, value, minimum in (("trials", trials, 1), ("seed", seed, 0), ("fresh_seeds", fresh_seeds, 0)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+            raise ValueError(f"Invalid value for '{name}'. Expected an integer >= {minimum}. Received: {name}={value}")
+    if searcher not in SEARCHERS:
+        raise ValueError(f"Invalid value for 'searcher'. Expected one of {', '.join(SEARCHERS)}. Received: {searcher}")

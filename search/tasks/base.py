@@ -1,0 +1,72 @@
+"""The interface of a task: real data, a child network, a reward."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tf_autodropout.patterns import PatternSet
+from tf_autodropout.search.space import SearchSpace
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a trained child is worth.
+
+    Args:
+        reward: Finite number on the validation split; more is better.
+        metrics: Anything else worth keeping, as JSON types.
+    """
+
+    reward: float
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A line of the final table.
+
+    Args:
+        name: What the table calls it.
+        patterns: The PatternSet to train with.
+        dropout: Rate of element-wise Dropout where the builder puts it, beside the patterns.
+    """
+
+    name: str
+    patterns: PatternSet
+    dropout: float = 0.0
+
+
+class Task(Protocol):
+    """Trains a child with a PatternSet. The search calls `train` only, which never sees test data."""
+
+    @property
+    def name(self) -> str:
+        """Name on the command line."""
+
+    @property
+    def space(self) -> SearchSpace:
+        """Where patterns may go, and which."""
+
+    @property
+    def score(self) -> str:
+        """Name of the test metric in the final table."""
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether a lower score is the better one."""
+
+    def train(self, patterns: PatternSet, seed: int) -> Result:
+        """Trains a child from scratch and scores it on the validation split.
+
+        Raises:
+            FloatingPointError: the training diverged.
+        """
+
+    def test(self, contender: Contender, seed: int) -> dict[str, float]:
+        """Trains a child from scratch; returns `{"valid": ..., "test": ...}` in units of `score`."""
+
+    def classics(self) -> Sequence[Contender]:
+        """Returns the lines of the final table to compare with, no dropout first."""
+
+    def describe(self) -> dict[str, Any]:
+        """Returns data, model and training settings, as JSON types: part of what identifies a run."""

@@ -1,0 +1,160 @@
+"""Image classification on arrays in memory: the child, the reward, the classics."""
+
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_autodropout.models import wide_resnet
+from tf_autodropout.models.wide_resnet import wide_resnet_sites
+from tf_autodropout.patterns import PatternSet
+from tf_autodropout.search.space import SearchSpace
+from tf_autodropout.search.tasks.base import Contender, Result
+from tf_autodropout.search.tasks.child import Child, Split
+
+_EVALUATION_BATCH = 250
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images and labels of three splits that share no image.
+
+    Args:
+        train: float32 `(n, H, W, channels)` and int32 `(n,)`.
+        valid: Likewise.
+        test: Likewise.
+        num_classes: Labels are `0 ... num_classes - 1`.
+    """
+
+    train: tuple[np.ndarray, np.ndarray]
+    valid: tuple[np.ndarray, np.ndarray]
+    test: tuple[np.ndarray, np.ndarray]
+    num_classes: int = 10
+
+
+@dataclass
+class ImageTask:
+    """Trains a Wide ResNet on images; the reward is the validation accuracy.
+
+    Args:
+        name: Name on the command line.
+        images: The data.
+        granularity: See `SearchSpace`.
+        steps: Training steps of a child.
+        batch_size: Images per step.
+        depth: Of the Wide ResNet.
+        width: Of the Wide ResNet.
+        learning_rate: Peak of SGD's cosine decay (Nesterov momentum 0.9).
+        weight_decay: L2 factor on the kernels.
+        classic_rate: Rate of the Dropout in the final table.
+    """
+
+    name: str
+    images: Images = field(repr=False)
+    granularity: str = "stage"
+    steps: int = 300
+    batch_size: int = 64
+    depth: int = 10
+    width: int = 2
+    learning_rate: float = 0.1
+    weight_decay: float = 5e-4
+    classic_rate: float = 0.2
+    score: str = field(default="test accuracy in %", init=False)
+    lower_is_better: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self._children: dict[float, Child] = {}
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        return SearchSpace(wide_resnet_sites(self.depth, self.width, self._input_shape), self.granularity)
+
+    def train(self, patterns: PatternSet, seed: int) -> Result:
+        child = self.child()
+        child.reset(patterns, seed)
+        curve = child.train()
+        accuracy = self._accuracy(child, self._valid)
+        metrics = {"valid_accuracy": accuracy, "train_loss": curve, "train_seconds": child.last_train_seconds}
+        return Result(accuracy, metrics)
+
+    def test(self, contender: Contender, seed: int) -> dict[str, float]:
+        child = self.child(contender.dropout)
+        child.reset(contender.patterns, seed)
+        child.train()
+        splits = {"valid": self._valid, "test": self._test}
+        return {name: 100 * self._accuracy(child, split) for name, split in splits.items()}
+
+    def classics(self) -> list[Contender]:
+        nothing = PatternSet({})
+        return [
+            Contender("no dropout", nothing),
+            Contender(f"Dropout({self.classic_rate:g})", nothing, dropout=self.classic_rate),
+        ]
+
+    def describe(self) -> dict[str, Any]:
+        settings = {k: v for k, v in asdict(self).items() if k != "images"}
+        sizes = {split: len(getattr(self.images, split)[1]) for split in ("train", "valid", "test")}
+        return settings | {"images": sizes, "image_shape": list(self._input_shape)}
+
+    def child(self, dropout: float = 0.0) -> Child:
+        """Returns the compiled child, built at first use; a rate of Dropout is a child of its own."""
+        if dropout not in self._children:
+            model = wide_resnet(
+                self.depth,
+                self.width,
+                self._input_shape,
+                self.images.num_classes,
+                dropout=dropout,
+                weight_decay=self.weight_decay,
+                mutable=True,
+            )
+            schedule = keras.optimizers.schedules.CosineDecay(self.learning_rate, self.steps)
+            self._children[dropout] = Child(
+                model,
+                keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True),
+                tf.nn.sparse_softmax_cross_entropy_with_logits,
+                self._train,
+                self.steps,
+                self.batch_size,
+                steps_per_call=next(n for n in (50, 25, 10, 5, 2, 1) if self.steps % n == 0),
+            )
+        return self._children[dropout]
+
+    @property
+    def _input_shape(self) -> tuple[int, int, int]:
+        h, w, channels = self.images.train[0].shape[1:]
+        return h, w, channels
+
+    @cached_property
+    def _train(self) -> Split:
+        return _split(*self.images.train)
+
+    @cached_property
+    def _valid(self) -> Split:
+        return _split(*self.images.valid)
+
+    @cached_property
+    def _test(self) -> Split:
+        return _split(*self.images.test)
+
+    def _accuracy(self, child: Child, split: Split) -> float:
+        return child.evaluate(split, _correct, _EVALUATION_BATCH)["accuracy"]
+
+
+def standardize(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
+    """Brings images to mean 0 and deviation 1 a channel, by the training images' statistics."""
+    mean = train.mean((0, 1, 2), dtype=np.float64)
+    deviation = train.std((0, 1, 2), dtype=np.float64) + 1e-8
+    return [((images - mean) / deviation).astype(np.float32) for images in (train, *others)]
+
+
+def _split(images: np.ndarray, labels: np.ndarray) -> Split:
+    x, y = tf.constant(images, tf.float32), tf.constant(labels, tf.int32)
+    return Split(lambda index: (tf.gather(x, index), tf.gather(y, index)), len(labels))
+
+
+def _correct(targets: tf.Tensor, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+    return {"accuracy": tf.cast(tf.argmax(logits, -1, tf.int32) == targets, tf.float32)}

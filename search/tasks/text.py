@@ -1,0 +1,163 @@
+"""Language modelling on a list of token ids: the child, the reward, the classics."""
+
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_autodropout.models import transformer_lm
+from tf_autodropout.models.transformer_lm import transformer_sites
+from tf_autodropout.patterns import PatternSet, TransformerPattern
+from tf_autodropout.search.space import SearchSpace
+from tf_autodropout.search.tasks.base import Contender, Result
+from tf_autodropout.search.tasks.child import Child, Split
+
+REWARD_SCALE = 80.0  # the paper's reward for language models is 80 / ValidPPL
+CLASSIC_SITES = ("softmax", "output", "ffn")
+_EVALUATION_BATCH = 128
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Token ids of three splits that share no document.
+
+    Args:
+        train: int32 `(tokens,)`.
+        valid: int32 `(tokens,)`.
+        test: int32 `(tokens,)`.
+        vocabulary_size: Ids are `0 ... vocabulary_size - 1`.
+    """
+
+    train: np.ndarray
+    valid: np.ndarray
+    test: np.ndarray
+    vocabulary_size: int
+
+
+@dataclass
+class TextTask:
+    """Trains `transformer_lm` on a corpus; the reward is 80 / validation perplexity.
+
+    Args:
+        name: Name on the command line.
+        corpus: The data.
+        granularity: See `SearchSpace`.
+        steps: Training steps of a child.
+        batch_size: Sequences per step.
+        sequence_length: T, tokens per sequence.
+        num_layers: Transformer layers of the child.
+        hidden_dim: Features per token.
+        num_heads: Attention heads per layer.
+        learning_rate: Peak of Adam's cosine decay.
+    """
+
+    name: str
+    corpus: Corpus = field(repr=False)
+    granularity: str = "layer"
+    steps: int = 600
+    batch_size: int = 32
+    sequence_length: int = 32
+    num_layers: int = 2
+    hidden_dim: int = 64
+    num_heads: int = 4
+    learning_rate: float = 3e-3
+    score: str = field(default="test perplexity", init=False)
+    lower_is_better: bool = field(default=True, init=False)
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        return SearchSpace(transformer_sites(self.sequence_length, self.hidden_dim), self.granularity)
+
+    def train(self, patterns: PatternSet, seed: int) -> Result:
+        self.child.reset(patterns, seed)
+        curve = self.child.train()
+        perplexity = self._perplexity(self._valid)
+        metrics = {"valid_perplexity": perplexity, "train_loss": curve}
+        return Result(REWARD_SCALE / perplexity, metrics | {"train_seconds": self.child.last_train_seconds})
+
+    def test(self, contender: Contender, seed: int) -> dict[str, float]:
+        result = self.train(contender.patterns, seed)
+        return {"valid": result.metrics["valid_perplexity"], "test": self._perplexity(self._test)}
+
+    def classics(self) -> list[Contender]:
+        return [
+            Contender("no dropout", PatternSet({})),
+            classic("Dropout", 0.2, self.sequence_length),
+            classic("Variational Dropout", 0.2, self.sequence_length),
+            classic("Word Dropout", 0.1, self.sequence_length),
+        ]
+
+    def describe(self) -> dict[str, Any]:
+        settings = {k: v for k, v in asdict(self).items() if k != "corpus"}
+        sizes = {split: len(getattr(self.corpus, split)) for split in ("train", "valid", "test")}
+        return settings | {"tokens": sizes, "vocabulary_size": self.corpus.vocabulary_size}
+
+    @cached_property
+    def child(self) -> Child:
+        """The compiled child, built at first use."""
+        model = transformer_lm(
+            self.corpus.vocabulary_size,
+            self.sequence_length,
+            self.num_layers,
+            self.hidden_dim,
+            self.num_heads,
+            mutable=True,
+        )
+        schedule = keras.optimizers.schedules.CosineDecay(self.learning_rate, self.steps)
+        return Child(
+            model,
+            keras.optimizers.Adam(schedule),
+            _token_loss,
+            self._split(self.corpus.train, stride=1),
+            self.steps,
+            self.batch_size,
+            steps_per_call=next(n for n in (50, 25, 10, 5, 2, 1) if self.steps % n == 0),
+        )
+
+    @cached_property
+    def _valid(self) -> Split:
+        return self._split(self.corpus.valid, self.sequence_length)
+
+    @cached_property
+    def _test(self) -> Split:
+        return self._split(self.corpus.test, self.sequence_length)
+
+    def _split(self, tokens: np.ndarray, stride: int) -> Split:
+        """Windows of T tokens and the T tokens that follow each; `stride` tokens apart."""
+        stream, length = tf.constant(tokens, tf.int32), self.sequence_length
+
+        def windows(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            window = tf.gather(stream, stride * index[:, None] + tf.range(length + 1)[None, :])  # (N, T + 1)
+            return window[:, :-1], window[:, 1:]
+
+        return Split(windows, (len(tokens) - length - 1) // stride + 1)
+
+    def _perplexity(self, split: Split) -> float:
+        return float(np.exp(self.child.evaluate(split, _sequence_loss, _EVALUATION_BATCH)["loss"]))
+
+
+def classic(name: str, rate: float, sequence_length: int) -> Contender:
+    """Returns a classic member of the pattern space, at softmax, output and ffn.
+
+    Args:
+        name: `"Dropout"`, `"Variational Dropout"` or `"Word Dropout"`.
+        rate: Drop probability.
+        sequence_length: T; Variational Dropout shares its draw over the whole sequence.
+    """
+    pattern = {
+        "Dropout": TransformerPattern(size=1, rate=rate),
+        "Variational Dropout": TransformerPattern(size=sequence_length, share_t=True, rate=rate),
+        "Word Dropout": TransformerPattern(size=1, share_c=True, rate=rate),
+    }[name]
+    return Contender(f"{name}({rate:g})", PatternSet(dict.fromkeys(CLASSIC_SITES, pattern)))
+
+
+def _token_loss(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)  # (N, T)
+
+
+def _sequence_loss(targets: tf.Tensor, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+    return {"loss": tf.reduce_mean(_token_loss(targets, logits), -1)}

@@ -1,0 +1,67 @@
+"""Packaging: the three top-level folders install as one import package."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+FOLDERS = {
+    "tf_autodropout": "tf_autodropout",
+    "tf_autodropout.models": "models",
+    "tf_autodropout.search": "search",
+}
+
+packages = [
+    ".".join(filter(None, (name, sub)))
+    for name, folder in FOLDERS.items()
+    for sub in ["", *find_packages(folder, exclude=["models*", "search*"])]
+]
+
+REQUIRED = [
+    # Keras 3 children and controllers; 2.20 is the newest TensorFlow for TPU VMs.
+    "tensorflow>=2.20,<2.22",
+    "keras>=3.12,<4",
+    # Parts of the language models and of the controller (the same code as keras-hub).
+    "keras-nlp>=0.21",
+    # The controller's distributions. It needs tf_keras even for those, and does not declare it.
+    "tensorflow-probability>=0.25,<0.26",
+    "tf_keras>=2.20,<2.22",
+    # CIFAR-10. Preparing a data set needs importlib_resources, which it does not declare.
+    "tensorflow-datasets>=4.9.9",
+    "importlib_resources",
+    "scikit-learn>=1.5",  # the digits
+    "matplotlib>=3.9",
+    "numpy>=1.26",
+    "rich>=13",
+    "click>=8.1",
+    "tensorboard>=2.20,<2.22",
+]
+DEVELOPMENT = [
+    "pytest>=8",
+    "ruff>=0.14",
+    "mypy>=1.18",
+    "import-linter>=2.5",
+    "build>=1.2",
+]
+
+setup(
+    name="tf_autodropout",
+    version="0.1.0",
+    description="AutoDropout for TensorFlow: structured dropout patterns, and the search that learns them",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=packages,
+    package_dir=FOLDERS,
+    package_data={"tf_autodropout": ["py.typed"]},
+    install_requires=REQUIRED,
+    extras_require={
+        # The EfficientNet and ResNet builders' parts.
+        "cv": ["keras-cv>=0.9,<0.10"],
+        # On a TPU VM. Newer libtpu aborts with this TensorFlow.
+        "tpu": ["tensorflow-tpu==2.20.0", "libtpu==0.0.14"],
+        "ray": ["ray>=2.50"],
+        "dev": DEVELOPMENT,
+    },
+    entry_points={"console_scripts": ["tf-autodropout = tf_autodropout.search.cli:main"]},
+)

@@ -1,0 +1,116 @@
+"""Pictures of patterns: several draws, the keep ratio, the drop probability of each cell."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tf_autodropout.masks import keep_mask
+from tf_autodropout.patterns import ConvPattern, Pattern, PatternSet, TransformerPattern
+
+_MARGINAL_DRAWS = 256
+
+
+def plot(
+    pattern: Pattern | PatternSet,
+    shape: Sequence[int] | Mapping[str, Sequence[int]],
+    draws: int = 5,
+    seed: int = 0,
+) -> Figure:
+    """Draws masks of a pattern, or one row of masks for each site of a PatternSet.
+
+    Black cells are dropped, white cells are kept. For a `ConvPattern` a picture is the map of one
+    example and channel; for a `TransformerPattern` it is one example, a token a row and a feature a
+    column. The last picture of a row is the drop probability of each cell over 256 draws.
+
+    Args:
+        pattern: `ConvPattern`, `TransformerPattern` or `PatternSet`.
+        shape: Shape of one example, `(H, W, C)` or `(T, C)`; for a PatternSet a mapping from
+            site to shape.
+        draws: Number of masks a row, at least 1.
+        seed: Seeds the masks.
+
+    Returns:
+        matplotlib `Figure`; `figure.savefig("masks.png")` writes it.
+
+    Raises:
+        ValueError: a shape of the wrong rank, a site without a shape, fewer than one draw.
+
+    Example:
+        >>> import tf_autodropout as tad
+        >>> figure = tad.visualize.plot(tad.ConvPattern(size=3, rotate=30), shape=(16, 16, 8))
+        >>> len(figure.axes)
+        6
+    """
+    if draws < 1:
+        raise ValueError(f"Invalid value for 'draws'. Expected >= 1. Received: draws={draws}")
+    rows = _rows(pattern, shape)
+    figure = Figure(figsize=(1.75 * (draws + 1), 1.95 * len(rows) + 0.35), layout="constrained")
+    grid = figure.subplots(len(rows), draws + 1, squeeze=False)
+    for axes, (site, one, size) in zip(grid, rows, strict=True):
+        _draw_row(axes, site, one, size, seed)
+    return figure
+
+
+def _rows(pattern: Pattern | PatternSet, shape: Any) -> list[tuple[str, Pattern, tuple[int, ...]]]:
+    if not isinstance(pattern, PatternSet):
+        rows = [("", pattern, tuple(shape))]
+    else:
+        if not isinstance(shape, Mapping):
+            raise ValueError(f"Expected 'shape' to map each site to its shape. Received: shape={shape!r}")
+        if missing := [site for site in pattern if site not in shape]:
+            raise ValueError(f"Expected a shape for each site. Received: none for '{missing[0]}'")
+        rows = [(site, one, tuple(shape[site])) for site, one in pattern.items()]
+    for site, one, size in rows:
+        rank = 3 if isinstance(one, ConvPattern) else 2
+        if len(size) != rank:
+            kind = "(H, W, C)" if rank == 3 else "(T, C)"
+            raise ValueError(f"Expected a shape {kind} for {one.TYPE} {site}. Received: shape={size!r}")
+    if not rows:
+        raise ValueError("Expected a PatternSet with at least one site.")
+    return rows
+
+
+def _draw_row(axes: Sequence[Any], site: str, pattern: Pattern, size: tuple[int, ...], seed: int) -> None:
+    masks = _masks(pattern, size, seed)  # (draws, rows, columns)
+    *panels, last = axes
+    for panel, mask in zip(panels, masks, strict=False):
+        panel.imshow(mask, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+        panel.set_title(f"keep {mask.mean():.0%}", fontsize=8, pad=3)
+    marginal = 1.0 - masks.mean(0)
+    last.imshow(marginal, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+    last.set_title(f"P(drop) {marginal.min():.2f}–{marginal.max():.2f}", fontsize=8, pad=3)
+    for panel in axes:
+        panel.set_xticks([])
+        panel.set_yticks([])
+    caption = summary(pattern)
+    axes[0].set_ylabel(f"{site}\n{caption}" if site else caption, fontsize=7, linespacing=1.4)
+
+
+def _masks(pattern: Pattern, size: tuple[int, ...], seed: int) -> np.ndarray:
+    if isinstance(pattern, ConvPattern):
+        h, w, _ = size
+        shape: tuple[int, ...] = (_MARGINAL_DRAWS, h, w, 1)
+    else:
+        shape = (_MARGINAL_DRAWS, *size)
+    mask = np.broadcast_to(keep_mask(pattern, shape, seed).numpy(), shape)
+    return mask[..., 0] if isinstance(pattern, ConvPattern) else mask
+
+
+def summary(pattern: Pattern) -> str:
+    """Describes a pattern in a few short lines, as captions and tables need it."""
+    if pattern.is_identity:
+        return "no pattern"
+    flags = [name.replace("_", " ") for name in ("share_t", "share_c", "residual") if getattr(pattern, name, False)]
+    if isinstance(pattern, ConvPattern):
+        lines = [
+            f"{pattern.height}×{pattern.width} stride {pattern.stride} ×{pattern.repeat}",
+            f"{pattern.rotate:g}° shear {pattern.shear_x:g}, {pattern.shear_y:g}",
+        ]
+        if pattern.rate < 1:
+            flags.append(f"rate {pattern.rate:g}")
+    else:
+        assert isinstance(pattern, TransformerPattern)
+        lines = [f"size {pattern.size} stride {pattern.stride}", f"rate {pattern.rate:g}"]
+    return "\n".join([*lines, *([", ".join(flags)] if flags else [])])
