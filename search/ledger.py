@@ -150,6 +150,8 @@ class Ledger(LedgerReader):
                 for statement in _SCHEMA.split(";"):
                     self._db.execute(statement)
                 self._db.execute("INSERT INTO run VALUES ('config', ?)", (_dump(config),))
+            # From here on the config is in the main file, where it can be read without a trace.
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Closes the file and gives the directory free."""
@@ -255,7 +257,8 @@ def stored_config(directory: Path) -> dict[str, Any] | None:
     if not path.exists():
         raise LedgerError(f"{directory} holds no run (no {FILE_NAME})")
     try:
-        db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        # immutable: reads the main file alone and leaves nothing beside it.
+        db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
         try:
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:

@@ -46,10 +46,10 @@ def plot(
     if draws < 1:
         raise ValueError(f"Invalid value for 'draws'. Expected >= 1. Received: draws={draws}")
     rows = _rows(pattern, shape)
-    figure = Figure(figsize=(1.75 * (draws + 1), 1.95 * len(rows) + 0.35), layout="constrained")
+    figure = Figure(figsize=(1.5 + 1.5 * (draws + 1), 1.7 * len(rows) + 0.3), layout="constrained")
     grid = figure.subplots(len(rows), draws + 1, squeeze=False)
-    for axes, (site, one, size) in zip(grid, rows, strict=True):
-        _draw_row(axes, site, one, size, seed)
+    for index, (axes, (site, one, size)) in enumerate(zip(grid, rows, strict=True)):
+        _draw_row(axes, site, one, size, (seed, index))
     return figure
 
 
@@ -72,23 +72,31 @@ def _rows(pattern: Pattern | PatternSet, shape: Any) -> list[tuple[str, Pattern,
     return rows
 
 
-def _draw_row(axes: Sequence[Any], site: str, pattern: Pattern, size: tuple[int, ...], seed: int) -> None:
+def _draw_row(axes: Sequence[Any], site: str, pattern: Pattern, size: tuple[int, ...], seed: tuple[int, int]) -> None:
     masks = _masks(pattern, size, seed)  # (draws, rows, columns)
     *panels, last = axes
+    # A map has square cells; tokens and features have no common scale.
+    style: dict[str, Any] = {"vmin": 0, "vmax": 1, "interpolation": "nearest"}
+    style["aspect"] = "equal" if isinstance(pattern, ConvPattern) else "auto"
     for panel, mask in zip(panels, masks, strict=False):
-        panel.imshow(mask, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+        panel.imshow(mask, cmap="gray", **style)
         panel.set_title(f"keep {mask.mean():.0%}", fontsize=8, pad=3)
     marginal = 1.0 - masks.mean(0)
-    last.imshow(marginal, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+    last.imshow(marginal, cmap="gray_r", **style)
     last.set_title(f"P(drop) {marginal.min():.2f}–{marginal.max():.2f}", fontsize=8, pad=3)
     for panel in axes:
         panel.set_xticks([])
         panel.set_yticks([])
-    caption = summary(pattern)
-    axes[0].set_ylabel(f"{site}\n{caption}" if site else caption, fontsize=7, linespacing=1.4)
+    rows_are, columns_are = ("row", "column") if isinstance(pattern, ConvPattern) else ("token", "feature")
+    axes[0].set_ylabel(f"← {rows_are}", fontsize=6, labelpad=2, color="0.35")
+    axes[0].set_xlabel(f"{columns_are} →", fontsize=6, labelpad=2, color="0.35")
+    caption = f"{site}\n{summary(pattern)}" if site else summary(pattern)
+    axes[0].annotate(
+        caption, (0, 0.5), (-18, 0), "axes fraction", "offset points", fontsize=7.5, ha="right", va="center"
+    )
 
 
-def _masks(pattern: Pattern, size: tuple[int, ...], seed: int) -> np.ndarray:
+def _masks(pattern: Pattern, size: tuple[int, ...], seed: tuple[int, int]) -> np.ndarray:
     if isinstance(pattern, ConvPattern):
         h, w, _ = size
         shape: tuple[int, ...] = (_MARGINAL_DRAWS, h, w, 1)

@@ -1,0 +1,126 @@
+"""Eq. 2 and 3, by hand."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.test_controller import shaken
+from tf_autodropout.search.controller import Controller
+from tf_autodropout.search.learner import Learner, LearnerConfig, importance_weights, policy_loss
+
+SIZES = [3, 2, 2]
+
+
+def score_gradients(controller: Controller, tokens: np.ndarray) -> list[list[np.ndarray]]:
+    """Gradient of log P of each sequence, one sequence at a time."""
+    result = []
+    for row in tokens:
+        with tf.GradientTape() as tape:
+            log_prob = controller.log_prob_and_entropy(row[None])[0][0]
+        gradients = tape.gradient(
+            log_prob, controller.trainable_variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        result.append([tf.convert_to_tensor(g).numpy().astype(np.float64) for g in gradients])
+    return result
+
+
+def loss_gradient(controller: Controller, tokens: np.ndarray, behaviour: np.ndarray, r: np.ndarray, b: float):
+    with tf.GradientTape() as tape:
+        log_prob, _ = controller.log_prob_and_entropy(tokens)
+        weights = importance_weights(log_prob, tf.constant(behaviour, tf.float32))
+        loss = policy_loss(log_prob, weights, tf.constant(r - b, tf.float32))
+    gradients = tape.gradient(
+        loss, controller.trainable_variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+    )
+    return [-tf.convert_to_tensor(g).numpy() for g in gradients]
+
+
+def test_eq_3_by_hand_with_stale_and_fresh_trials_mixed() -> None:
+    old, new = shaken(SIZES, 0.1), shaken(SIZES, -0.1)
+    stale, stale_log_prob = (x.numpy() for x in old.sample(5, (0, 1)))
+    fresh, fresh_log_prob = (x.numpy() for x in new.sample(3, (0, 2)))
+    tokens = np.concatenate([stale, fresh])
+    behaviour = np.concatenate([stale_log_prob, fresh_log_prob])
+    rewards, baseline = np.array([0.9, 0.1, 0.5, 0.7, 0.3, 0.8, 0.2, 0.6]), 0.45
+
+    now = new.log_prob_and_entropy(tokens)[0].numpy().astype(np.float64)
+    ratio = np.exp(now - behaviour)
+    assert np.abs(ratio[:5] - 1).max() > 0.05  # stale indeed
+    np.testing.assert_allclose(ratio[5:], 1.0, atol=1e-4)
+    by_hand = [
+        sum(w * (r - baseline) * g[k] for w, r, g in zip(ratio, rewards, score_gradients(new, tokens), strict=True))
+        / len(tokens)
+        for k in range(len(new.trainable_variables))
+    ]
+    for mine, ours in zip(by_hand, loss_gradient(new, tokens, behaviour, rewards, baseline), strict=True):
+        np.testing.assert_allclose(ours, mine, atol=1e-5)
+    assert max(np.abs(g).max() for g in by_hand) > 1e-3
+
+
+def test_at_zero_staleness_eq_3_equals_eq_2() -> None:
+    controller = shaken(SIZES)
+    tokens, behaviour = (x.numpy() for x in controller.sample(6, (5, 5)))
+    rewards = np.linspace(0, 1, 6)
+    eq_2 = [
+        sum((r - 0.5) * g[k] for r, g in zip(rewards, score_gradients(controller, tokens), strict=True)) / 6
+        for k in range(len(controller.trainable_variables))
+    ]
+    for mine, ours in zip(eq_2, loss_gradient(controller, tokens, behaviour, rewards, 0.5), strict=True):
+        np.testing.assert_allclose(ours, mine, atol=1e-5)
+
+
+def test_ratio_clip_limits_weights_from_above_only() -> None:
+    weights = importance_weights(tf.constant([0.0, 2.0, -3.0]), tf.constant([0.0, 0.0, 0.0]), ratio_clip=1.5)
+    np.testing.assert_allclose(weights, [1.0, 1.5, np.exp(-3.0)], rtol=1e-6)
+
+
+def learner(**settings: float) -> Learner:
+    return Learner(Controller([2, 2], seed=0), LearnerConfig(**settings))
+
+
+def test_the_baseline_is_a_moving_average_and_the_first_batch_its_own() -> None:
+    mine = learner(baseline_decay=0.8)
+    tokens, behaviour = [[0, 1], [1, 1]], [np.log(0.25)] * 2
+    assert mine.baseline is None
+    assert mine.update(tokens, behaviour, [1.0, 3.0])["baseline"] == pytest.approx(2.0)
+    assert mine.update(tokens, behaviour, [4.0, 8.0])["baseline"] == pytest.approx(0.8 * 2.0 + 0.2 * 6.0)
+
+
+def test_updates_raise_the_probability_of_what_is_rewarded() -> None:
+    mine = learner(learning_rate=0.05)
+    for step in range(30):
+        tokens, log_prob = (x.numpy() for x in mine.controller.sample(16, (0, step)))
+        metrics = mine.update(tokens, log_prob, tokens[:, 0] == 1)
+    log_prob, _ = mine.controller.log_prob_and_entropy([[1, 0], [1, 1]])
+    assert np.exp(log_prob).sum() > 0.9
+    assert metrics["effective_sample_size"] == pytest.approx(16, abs=0.01)
+
+
+def test_state_and_restore_go_on_alike() -> None:
+    first, second = learner(), Learner(Controller([2, 2], seed=7))
+    tokens, behaviour = [[0, 1], [1, 0]], [np.log(0.25)] * 2
+    first.update(tokens, behaviour, [0.0, 1.0])
+    second.restore(first.state())
+    for mine in (first, second):
+        mine.update(tokens, behaviour, [1.0, 0.5])
+    assert first.baseline == second.baseline
+    for a, b in zip(first.controller.variables, second.controller.variables, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+def test_restore_refuses_another_controllers_state() -> None:
+    with pytest.raises(ValueError, match="another controller"):
+        learner().restore(Learner(Controller([2, 2], num_layers=1)).state())
+
+
+def test_bad_batches_and_settings_are_refused() -> None:
+    with pytest.raises(ValueError, match="as many"):
+        learner().update([[0, 0]], [0.0, 0.0], [1.0])
+    with pytest.raises(ValueError, match="finite"):
+        learner().update([[0, 0]], [0.0], [float("nan")])
+    with pytest.raises(ValueError, match="learning_rate"):
+        LearnerConfig(learning_rate=0.0)
+    with pytest.raises(ValueError, match="baseline_decay"):
+        LearnerConfig(baseline_decay=1.0)
+    with pytest.raises(ValueError, match="ratio_clip"):
+        LearnerConfig(ratio_clip=-1.0)

@@ -1,0 +1,186 @@
+"""The loop on fakes: order, queues, faults, stops at any moment."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import SPACE, FakeTask, RecordingSearcher, ScriptedEngine, score
+from tf_autodropout.search.engines import InProcess
+from tf_autodropout.search.ledger import Ledger
+from tf_autodropout.search.learner import LearnerConfig
+from tf_autodropout.search.loop import MAX_ATTEMPTS, search_loop
+from tf_autodropout.search.observer import Observer, Observers
+from tf_autodropout.search.searchers import RandomSearch, Reinforce
+from tf_autodropout.search.searchers.base import Searcher
+from tf_autodropout.search.trial import Outcome, Status, Trial
+
+CONFIG = {"task": "fake"}
+
+
+def run(directory: Path, searcher: Searcher, engine, trials: int = 40, capacity: int = 6, batch: int = 4, **kwargs):
+    ledger = Ledger(directory, CONFIG)
+    try:
+        search_loop(searcher, ledger, engine, SPACE.decode, trials, capacity, batch, **kwargs)
+        return ledger.trials(), ledger.latest_checkpoint(), ledger.finished_in_order()
+    finally:
+        ledger.close()
+
+
+@pytest.mark.parametrize("pick", [min, max, lambda waiting: waiting[len(waiting) // 2]])
+def test_every_trial_finishes_once_and_teaches_once(tmp_path: Path, pick: Callable[[Sequence[int]], int]) -> None:
+    searcher, engine = RecordingSearcher(), ScriptedEngine(pick)
+    trials, checkpoint, _ = run(tmp_path, searcher, engine, trials=42)
+    assert len(trials) == 42
+    assert sorted(engine.finished) == list(range(1, 43))
+    assert all(t.status is Status.FINISHED and t.reward == score(t.patterns) for t in trials)
+    assert engine.most_waiting == 6  # q_unfinished never holds more than C
+    taught = [number for batch in searcher.batches for number in batch]
+    assert taught == engine.finished[:40]  # in batches of M, in the order of finishing
+    assert {len(batch) for batch in searcher.batches} == {4}
+    assert checkpoint is not None
+    assert checkpoint[0] == 10
+
+
+def test_suggestions_carry_the_version_that_made_them(tmp_path: Path) -> None:
+    trials, _, _ = run(tmp_path, RecordingSearcher(), ScriptedEngine())
+    versions = [t.suggestion.version for t in trials]
+    # The first C come before any result; from then on the suggester is the newest version.
+    assert versions == [0] * 9 + [max(0, (n - 6) // 4) for n in range(10, 41)]
+
+
+class Stop(BaseException):
+    """The process dies here."""
+
+
+class StopAfter(Observer):
+    """Dies at the n-th thing that happens."""
+
+    def __init__(self, events: int) -> None:
+        self._left = events
+
+    def _tick(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            raise Stop
+
+    def trial_finished(self, trial: Trial) -> None:
+        self._tick()
+
+    def updated(self, version: int, metrics) -> None:
+        self._tick()
+
+
+def stopped_at(directory: Path, make: Callable[[], Searcher], stops: Sequence[int], **kwargs):
+    for events in stops:
+        with pytest.raises(Stop):
+            run(directory, make(), ScriptedEngine(), observer=StopAfter(events), **kwargs)
+    return run(directory, make(), ScriptedEngine(), **kwargs)
+
+
+@pytest.mark.parametrize("stops", [[1], [4], [5], [3, 1, 1, 7], [2] * 15])
+def test_a_run_that_is_stopped_and_goes_on_is_the_same_run(tmp_path: Path, stops: list[int]) -> None:
+    whole = run(tmp_path / "whole", RecordingSearcher(), ScriptedEngine())
+    parts = stopped_at(tmp_path / "parts", RecordingSearcher, stops)
+    assert [(t.number, t.suggestion, t.reward) for t in parts[0]] == [
+        (t.number, t.suggestion, t.reward) for t in whole[0]
+    ]
+    assert parts[1] == whole[1]
+    assert [t.number for t in parts[2]] == [t.number for t in whole[2]]
+
+
+def test_the_controller_goes_on_to_the_bit(tmp_path: Path) -> None:
+    def make() -> Reinforce:
+        return Reinforce(SPACE, seed=3, batch=4, config=LearnerConfig(learning_rate=0.05))
+
+    whole = run(tmp_path / "whole", make(), ScriptedEngine(), trials=24)
+    parts = stopped_at(tmp_path / "parts", make, [3, 4, 8], trials=24)
+    assert [t.suggestion for t in parts[0]] == [t.suggestion for t in whole[0]]
+    assert parts[1] == whole[1]
+    assert whole[1] is not None
+    assert whole[1][0] == 6
+
+
+def test_more_trials_extend_a_finished_run(tmp_path: Path) -> None:
+    run(tmp_path, RecordingSearcher(), ScriptedEngine(), trials=10)
+    engine = ScriptedEngine()
+    trials, _, _ = run(tmp_path, RecordingSearcher(), engine, trials=20)
+    assert len(trials) == 20
+    assert engine.finished == list(range(11, 21))
+
+
+def test_a_duplicate_outcome_counts_once(tmp_path: Path) -> None:
+    class Stutters(ScriptedEngine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.again: list[Outcome] = []
+
+        def wait(self, started) -> Outcome:
+            if self.again:
+                return self.again.pop()
+            outcome = super().wait(started)
+            self.again.append(Outcome(outcome.number, Status.FINISHED, 99.0))
+            return outcome
+
+    searcher = RecordingSearcher()
+    trials, _, _ = run(tmp_path, searcher, Stutters(), trials=12)
+    assert max(t.reward for t in trials if t.reward is not None) < 99
+    assert sum(map(len, searcher.batches)) == 12
+
+
+def test_a_child_that_raises_once_is_tried_again(tmp_path: Path) -> None:
+    task = FakeTask(lambda call: RuntimeError("passing") if call == 2 else None)
+    trials, _, _ = run(tmp_path, RandomSearch(SPACE, 0), InProcess(task, seed=0), trials=5)
+    assert [t.attempts for t in trials] == [1, 2, 1, 1, 1]
+    assert {t.status for t in trials} == {Status.FINISHED}
+    assert task.calls[1] == task.calls[-1]  # the same PatternSet and the same seed
+
+
+def test_a_child_that_always_raises_fails_with_its_reason_and_teaches_nothing(tmp_path: Path) -> None:
+    task = FakeTask(lambda call: ValueError("no such kernel"))
+    searcher = RecordingSearcher()
+    trials, _, _ = run(tmp_path, searcher, InProcess(task, seed=0), trials=5)
+    assert {(t.status, t.reward, t.attempts) for t in trials} == {(Status.FAILED, None, MAX_ATTEMPTS)}
+    assert trials[0].metrics == {"error": "ValueError: no such kernel"}
+    assert searcher.batches == []
+
+
+def test_a_child_that_diverges_is_invalid_with_reward_zero_and_teaches(tmp_path: Path) -> None:
+    task = FakeTask(lambda call: FloatingPointError("loss is nan") if call == 1 else None)
+    searcher = RecordingSearcher()
+    trials, _, _ = run(tmp_path, searcher, InProcess(task, seed=0), trials=4)
+    assert (trials[0].status, trials[0].reward, trials[0].attempts) == (Status.INVALID, 0.0, 1)
+    assert searcher.batches == [[1, 2, 3, 4]]
+
+
+def test_trials_get_seeds_of_their_own_that_a_second_run_repeats(tmp_path: Path) -> None:
+    seeds = []
+    for name in ("a", "b"):
+        task = FakeTask()
+        run(tmp_path / name, RandomSearch(SPACE, 0), InProcess(task, seed=5), trials=8)
+        seeds.append([seed for _, seed in task.calls])
+    assert seeds[0] == seeds[1]
+    assert len(set(seeds[0])) == 8
+
+
+def test_observers_hear_everything(tmp_path: Path) -> None:
+    heard: list[str] = []
+
+    class Ear(Observer):
+        def resumed(self, finished, baseline) -> None:
+            heard.append(f"resumed {len(finished)} {baseline}")
+
+        def trial_finished(self, trial: Trial) -> None:
+            heard.append(f"trial {trial.number}")
+
+        def updated(self, version: int, metrics) -> None:
+            heard.append(f"update {version}")
+
+        def close(self) -> None:
+            heard.append("closed")
+
+    both = Observers([Ear(), Ear()])
+    run(tmp_path, RecordingSearcher(), ScriptedEngine(), trials=4, observer=both)
+    both.close()
+    expected = ["resumed 0 None", "trial 1", "trial 2", "trial 3", "trial 4", "update 1", "closed"]
+    assert heard == [event for event in expected for _ in range(2)]
