@@ -84,6 +84,11 @@ class Controller(keras.layers.Layer):
         self._compiled_sample = tf.function(self._sample, jit_compile=True)
         self.log_prob_and_entropy(np.zeros((1, self._length), np.int32))  # builds the variables
 
+    @property
+    def bias(self) -> keras.Variable:
+        """The logits' bias of each decision, `(L, V)`."""
+        return self._bias
+
     def sample(self, count: int, seed: Sequence[int]) -> tuple[tf.Tensor, tf.Tensor]:
         """Draws sequences of tokens in one compiled loop with a key/value cache.
 

@@ -1,6 +1,7 @@
 """The update: REINFORCE with a moving-average baseline and importance weights (Eq. 2 and 3)."""
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -10,6 +11,8 @@ import tensorflow as tf
 
 from tf_autodropout.search.controller import Controller
 
+_LARGEST_LOG_RATIO = 30.0  # without a limit of the weights: their squares must stay within float32
+
 
 @dataclass(frozen=True)
 class LearnerConfig:
@@ -17,24 +20,28 @@ class LearnerConfig:
 
     Args:
         learning_rate: Of Adam.
+        bias_learning_rate: Ours: of Adam for the bias of each decision, which acts on one token
+            where a weight of the Transformer acts on all; 0 for `learning_rate`.
         baseline_decay: Weight of the past in the moving average of the rewards, per update.
         scale_advantages: Ours: divide advantages by the moving standard deviation of the rewards.
         entropy_bonus: Ours: weight of the mean entropy per token, added to the objective.
-        ratio_clip: Ours: upper limit of the importance weights; 0 for none.
+        ratio_clip: Ours: upper limit of the importance weights; 0 for none. One weight of many orders
+            of magnitude fills Adam's moments and spoils the updates after it.
     """
 
-    learning_rate: float = 0.01
-    baseline_decay: float = 0.9
+    learning_rate: float = 0.001
+    bias_learning_rate: float = 0.3
+    baseline_decay: float = 0.5
     scale_advantages: bool = True
     entropy_bonus: float = 0.0
-    ratio_clip: float = 0.0
+    ratio_clip: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.learning_rate > 0:
             raise ValueError(f"Invalid value for 'learning_rate'. Expected > 0. Received: {self.learning_rate!r}")
         if not 0 <= self.baseline_decay < 1:
             raise ValueError(f"Invalid value for 'baseline_decay'. Expected 0 to 1. Received: {self.baseline_decay!r}")
-        for name in ("entropy_bonus", "ratio_clip"):
+        for name in ("bias_learning_rate", "entropy_bonus", "ratio_clip"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"Invalid value for '{name}'. Expected >= 0. Received: {getattr(self, name)!r}")
 
@@ -45,10 +52,10 @@ def importance_weights(log_prob: tf.Tensor, behaviour_log_prob: tf.Tensor, ratio
     Args:
         log_prob: Log-probability of each trial under the weights of now, `(M,)`.
         behaviour_log_prob: Under the weights that suggested it, `(M,)`.
-        ratio_clip: Upper limit of a weight; 0 for none.
+        ratio_clip: Upper limit of a weight; 0 for none but the range of float32.
     """
-    weights = tf.exp(tf.stop_gradient(log_prob) - behaviour_log_prob)
-    return tf.minimum(weights, ratio_clip) if ratio_clip else weights
+    limit = math.log(ratio_clip) if ratio_clip else _LARGEST_LOG_RATIO
+    return tf.exp(tf.minimum(tf.stop_gradient(log_prob) - behaviour_log_prob, limit))
 
 
 def policy_loss(log_prob: tf.Tensor, weights: tf.Tensor, advantages: tf.Tensor) -> tf.Tensor:
@@ -74,8 +81,14 @@ class Learner:
 
     def __init__(self, controller: Controller, config: LearnerConfig | None = None) -> None:
         self.controller, self.config = controller, config or LearnerConfig()
-        self._optimizer = keras.optimizers.Adam(self.config.learning_rate)
-        self._optimizer.build(controller.trainable_variables)
+        bias = controller.bias
+        weights = [variable for variable in controller.trainable_variables if variable is not bias]
+        rates = (self.config.learning_rate, self.config.bias_learning_rate or self.config.learning_rate)
+        self._optimizers = [
+            (keras.optimizers.Adam(rate), group) for rate, group in zip(rates, (weights, [bias]), strict=True)
+        ]
+        for optimizer, variables in self._optimizers:
+            optimizer.build(variables)
         self._baseline: float | None = None
         self._variance = 0.0
         self._step = tf.function(self._gradient_step, jit_compile=True)
@@ -162,17 +175,19 @@ class Learner:
         return asdict(self.config)
 
     def _variables(self) -> list[keras.Variable]:
-        return [*self.controller.variables, *self._optimizer.variables]
+        slots = [variable for optimizer, _ in self._optimizers for variable in optimizer.variables]
+        return [*self.controller.variables, *slots]
 
     def _gradient_step(
         self, tokens: tf.Tensor, behaviour_log_prob: tf.Tensor, advantages: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        variables = self.controller.trainable_variables
+        groups = [variables for _, variables in self._optimizers]
         with tf.GradientTape() as tape:
             log_prob, entropy = self.controller.log_prob_and_entropy(tokens)  # (M,), (M,)
             weights = importance_weights(log_prob, behaviour_log_prob, self.config.ratio_clip)
             per_token = tf.reduce_mean(entropy) / tf.cast(tf.shape(tokens)[1], tf.float32)
             loss = policy_loss(log_prob, weights, advantages) - self.config.entropy_bonus * per_token
-        gradients = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        self._optimizer.apply(gradients, variables)
-        return per_token, tf.linalg.global_norm(gradients), weights
+        gradients = tape.gradient(loss, groups, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        for (optimizer, variables), gradient in zip(self._optimizers, gradients, strict=True):
+            optimizer.apply(gradient, variables)
+        return per_token, tf.linalg.global_norm([*gradients[0], *gradients[1]]), weights

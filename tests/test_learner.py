@@ -29,9 +29,7 @@ def loss_gradient(controller: Controller, tokens: np.ndarray, behaviour: np.ndar
         log_prob, _ = controller.log_prob_and_entropy(tokens)
         weights = importance_weights(log_prob, tf.constant(behaviour, tf.float32))
         loss = policy_loss(log_prob, weights, tf.constant(r - b, tf.float32))
-    gradients = tape.gradient(
-        loss, controller.trainable_variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
-    )
+    gradients = tape.gradient(loss, controller.trainable_variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     return [-tf.convert_to_tensor(g).numpy() for g in gradients]
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from tests.fakes import SPACE, FakeTask, RecordingSearcher, ScriptedEngine, score
 from tf_autodropout.search.engines import InProcess
-from tf_autodropout.search.ledger import Ledger
 from tf_autodropout.search.learner import LearnerConfig
+from tf_autodropout.search.ledger import Ledger
 from tf_autodropout.search.loop import MAX_ATTEMPTS, search_loop
 from tf_autodropout.search.observer import Observer, Observers
 from tf_autodropout.search.searchers import RandomSearch, Reinforce

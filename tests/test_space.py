@@ -9,9 +9,7 @@ from tf_autodropout.patterns import ConvPattern, Site, TransformerPattern
 from tf_autodropout.search.space import CONV_GRID, TRANSFORMER_GRID, SearchSpace
 
 
-@pytest.mark.parametrize(
-    ("granularity", "groups"), [("layer", 25), ("block", 13), ("stage", 3), ("network", 1)]
-)
+@pytest.mark.parametrize(("granularity", "groups"), [("layer", 25), ("block", 13), ("stage", 3), ("network", 1)])
 def test_granularity_sets_the_number_of_decisions_of_a_wide_resnet(granularity: str, groups: int) -> None:
     space = SearchSpace(wide_resnet_sites(28, 2), granularity)
     assert len(space.groups) == groups

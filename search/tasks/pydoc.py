@@ -1,14 +1,12 @@
 """The task `pydoc`: language modelling on the reference that every CPython carries."""
 
-import collections
 import re
 
 import numpy as np
 
-from tf_autodropout.search.tasks.text import Corpus, TextTask
+from tf_autodropout.search.tasks.text import UNKNOWN, Corpus, TextTask
 
 TRAIN_TOKENS, VALID_TOKENS, TEST_TOKENS = 25_000, 12_000, 12_000
-_MIN_COUNT = 2  # rarer training tokens become <unk>, so that <unk> is learned
 _TOKEN = re.compile(r"[a-z_]+|\d+|[^\sa-z_\d]")
 
 
@@ -55,8 +53,6 @@ def load_corpus() -> Corpus:
         while len(split) < size and (document := next(current, None)) is not None:
             split += document
         splits.append(split[:size])
-    counts = collections.Counter(splits[0])
-    words = [word for word, count in counts.most_common() if count >= _MIN_COUNT]
-    ids = {word: index for index, word in enumerate(words, start=1)}  # 0 is <unk>
-    train, valid, test = (np.array([ids.get(word, 0) for word in split], np.int32) for split in splits)
-    return Corpus(train, valid, test, vocabulary_size=len(words) + 1)
+    ids = {word: index for index, word in enumerate(sorted(set(splits[0])), start=UNKNOWN + 1)}
+    train, valid, test = (np.array([ids.get(word, UNKNOWN) for word in split], np.int32) for split in splits)
+    return Corpus(train, valid, test, vocabulary_size=len(ids) + 1)

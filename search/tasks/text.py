@@ -17,12 +17,15 @@ from tf_autodropout.search.tasks.child import Child, Split
 
 REWARD_SCALE = 80.0  # the paper's reward for language models is 80 / ValidPPL
 CLASSIC_SITES = ("softmax", "output", "ffn")
+UNKNOWN = 0  # id of words the training split does not have
 _EVALUATION_BATCH = 128
 
 
 @dataclass(frozen=True)
 class Corpus:
     """Token ids of three splits that share no document.
+
+    Id 0 stands for a word the training split does not have: it may be read, but is not scored.
 
     Args:
         train: int32 `(tokens,)`.
@@ -40,6 +43,9 @@ class Corpus:
 @dataclass
 class TextTask:
     """Trains `transformer_lm` on a corpus; the reward is 80 / validation perplexity.
+
+    Perplexities are over the words of the training split: an unknown word cannot be learned, and
+    how a model spreads probability over it says nothing of language.
 
     Args:
         name: Name on the command line.
@@ -136,7 +142,8 @@ class TextTask:
         return Split(windows, (len(tokens) - length - 1) // stride + 1)
 
     def _perplexity(self, split: Split) -> float:
-        return float(np.exp(self.child.evaluate(split, _sequence_loss, _EVALUATION_BATCH)["loss"]))
+        means = self.child.evaluate(split, _known_word_loss, _EVALUATION_BATCH)
+        return float(np.exp(means["loss"] / means["scored"]))
 
 
 def classic(name: str, rate: float, sequence_length: int) -> Contender:
@@ -159,5 +166,9 @@ def _token_loss(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)  # (N, T)
 
 
-def _sequence_loss(targets: tf.Tensor, logits: tf.Tensor) -> dict[str, tf.Tensor]:
-    return {"loss": tf.reduce_mean(_token_loss(targets, logits), -1)}
+def _known_word_loss(targets: tf.Tensor, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+    known = tf.cast(targets != UNKNOWN, tf.float32)
+    return {
+        "loss": tf.reduce_mean(_token_loss(targets, logits) * known, -1),
+        "scored": tf.reduce_mean(known, -1),
+    }

@@ -1,0 +1,191 @@
+"""The command line, in processes of its own: what a user sees."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import tf_autodropout as tad
+from tf_autodropout.search.ledger import Ledger, LedgerReader
+
+COMMAND = [sys.executable, "-m", "tf_autodropout.search"]
+ROOT = Path(__file__).parents[1]
+SMALL = ["search", "digits", "--trials", "3", "--steps", "20", "--fresh-seeds", "2"]
+
+
+def call(*arguments: str, **kwargs) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, cwd=ROOT, **kwargs)
+
+
+def snapshot(directory: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(directory)): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A small search on real digits, interrupted by kill -9 after its first trial and taken up again."""
+    out = tmp_path_factory.mktemp("cli") / "run"
+    process = subprocess.Popen([*COMMAND, *SMALL, "--out", str(out)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("1/3"):
+            process.send_signal(signal.SIGKILL)
+            break
+    process.wait()
+    process.stdout.close()
+    first = LedgerReader(out)
+    before = [(t.number, t.suggestion, t.reward) for t in first.trials() if t.reward is not None]
+    first.close()
+    done = call(*SMALL, "--out", str(out))
+    second = LedgerReader(out)
+    after = [(t.number, t.suggestion, t.reward) for t in second.trials()]
+    attempts = [t.attempts for t in second.trials()]
+    second.close()
+    assert before  # it was killed with a finished trial
+    assert after[: len(before)] == before  # none lost, none repeated
+    assert attempts[: len(before)] == [1] * len(before)
+    return out, done
+
+
+def test_a_search_ends_with_table_and_files_and_nothing_on_stderr(finished) -> None:
+    out, done = finished
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "going on after" in done.stdout
+    assert "Retrained on 2 fresh seeds; test accuracy in %" in done.stdout
+    for file in ("best.json", "best.png", "best_so_far.png", "report.md", "ledger.sqlite", "tensorboard"):
+        assert (out / file).exists()
+        assert file in done.stdout
+    for chatter in ("WARNING", "I0000", "oneDNN", "Traceback"):
+        assert chatter not in done.stdout
+
+
+def test_the_same_command_after_the_end_changes_no_trial(finished) -> None:
+    out, _ = finished
+    before = LedgerReader(out).trials()
+    done = call(*SMALL, "--out", str(out))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert LedgerReader(out).trials() == before
+
+
+def test_report_and_plot(finished, tmp_path: Path) -> None:
+    out, _ = finished
+    done = call("report", str(out))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "trials: 3 finished" in done.stdout
+    done = call("plot", str(out / "best.json"), "--out", str(tmp_path / "masks.png"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "masks.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, *SMALL, "--out", str(tmp_path / "run")],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    while not (tmp_path / "run" / "ledger.sqlite").exists():
+        time.sleep(0.1)
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert errors.strip() == "stopped; the same command goes on"
+
+
+def good_file(tmp_path: Path) -> Path:
+    tad.PatternSet({"a": tad.ConvPattern(size=2)}).save(tmp_path / "best.json")
+    return tmp_path / "best.json"
+
+
+def broken(tmp_path: Path, change) -> Path:
+    path = good_file(tmp_path)
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["search", "pydocs", "--out", "OUT"], "Expected one of pydoc, digits, cifar10-small"),
+        (["search", "pydoc", "--trials", "-1", "--out", "OUT"], "'--trials': -1"),
+        (["search", "pydoc", "--trials", "many", "--out", "OUT"], "'--trials'"),
+        (["search", "pydoc"], "'--out'"),
+        (["search", "pydoc", "--out", "OUT", "--width", "2"], "has no setting 'width'"),
+        (["search", "pydoc", "--out", "OUT", "--searcher", "grid"], "'--searcher'"),
+        (["search", "pydoc", "--out", "TMP"], "holds other files"),
+        (["search", "pydoc", "--out", "TMP/notes.txt"], "is a file"),
+        (["search", "digits", "--steps", "20", "--out", "/proc/nowhere"], "cannot write"),
+        (["search", "cifar10-small", "--image-size", "7", "--out", "OUT"], "4, 8, 16 or 32"),
+        (["report", "TMP"], "holds no run"),
+        (["report", "OUT"], "holds no run"),
+        (["plot", "TMP/nothing.json"], "No such file"),
+        (["plot", "TMP/notes.txt"], "not valid JSON"),
+        (["learn"], "No such command"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2_and_changes_nothing(tmp_path: Path, arguments, says: str) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    before = snapshot(tmp_path)
+    given = [a.replace("OUT", str(tmp_path / "out")).replace("TMP", str(tmp_path)) for a in arguments]
+    done = call(*given)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+    assert snapshot(tmp_path) == before
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda d: d["patterns"]["a"].pop("stride"), "site 'a': missing field 'stride'"),
+        (lambda d: d.pop("version"), "missing field 'version'"),
+        (lambda d: d.update(version=2), "field 'version': expected 1. Received: 2"),
+        (lambda d: d["patterns"]["a"].update(size="two"), "Invalid value for 'size'"),
+        (lambda d: d.update(patterns=[1]), "field 'patterns': expected a JSON object"),
+        (lambda d: d.update(patterns={}), "at least one site"),
+    ],
+)
+def test_a_bad_best_json_is_one_line_and_exit_code_2(tmp_path: Path, change, says: str) -> None:
+    path = broken(tmp_path, change)
+    before = snapshot(tmp_path)
+    done = call("plot", str(path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert snapshot(tmp_path) == before
+
+
+def test_a_directory_of_another_run_is_refused_and_untouched(tmp_path: Path) -> None:
+    Ledger(tmp_path / "run", {"task": {"name": "other"}, "seed": 0}).close()
+    before = snapshot(tmp_path)
+    done = call("search", "digits", "--steps", "20", "--out", str(tmp_path / "run"))
+    assert done.returncode == 2
+    assert "holds another run" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert snapshot(tmp_path) == before
+
+
+def test_help_does_not_load_tensorflow() -> None:
+    for arguments in (["--help"], ["search", "--help"], ["report", "--help"], ["plot", "--help"], []):
+        script = (
+            "import sys; from tf_autodropout.search import cli; sys.argv = ['tf-autodropout', *sys.argv[1:]]\n"
+            "try: cli.main()\nexcept SystemExit: pass\nassert 'tensorflow' not in sys.modules"
+        )
+        done = subprocess.run([sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "Usage: " in done.stdout
+
+
+def test_version() -> None:
+    assert tad.__version__ in call("--version").stdout

@@ -1,0 +1,128 @@
+"""The final table: fresh seeds, nothing trained twice, no claim beyond the numbers."""
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.fakes import FakeTask
+from tf_autodropout.patterns import PatternSet
+from tf_autodropout.search import Search, run
+from tf_autodropout.search.comparison import Row, verdict
+from tf_autodropout.search.ledger import LedgerReader, stored_config
+from tf_autodropout.search.progress import ProgressLine
+from tf_autodropout.search.report import print_report
+
+FILES = {"best.json", "best.png", "best_so_far.png", "report.md", "table.json", "ledger.sqlite", "tensorboard"}
+
+
+def search(out: Path, task: FakeTask | None = None, **kwargs) -> Search:
+    return run(task or FakeTask(), kwargs.pop("trials", 20), out, searcher="random", **kwargs)  # type: ignore[arg-type]
+
+
+def test_a_search_writes_all_its_files_and_the_best_is_the_best(tmp_path: Path) -> None:
+    found = search(tmp_path / "run")
+    assert {path.name for path in (tmp_path / "run").iterdir()} >= FILES
+    assert PatternSet.load(tmp_path / "run" / "best.json") == found.best
+    reader = LedgerReader(tmp_path / "run")
+    rewards = [trial.reward for trial in reader.trials()]
+    reader.close()
+    assert found.reward == max(r for r in rewards if r is not None)
+    notes = found.best.provenance
+    assert (notes["task"], notes["searcher"], notes["reward"]) == ("fake", "random", found.reward)
+    assert notes["sites"] == {"first": [8, 4], "second": [8, 4]}
+    assert list((tmp_path / "run" / "tensorboard").iterdir())
+
+
+def test_the_table_has_fresh_seeds_that_all_rows_share_and_no_trial_had(tmp_path: Path) -> None:
+    task = FakeTask()
+    found = search(tmp_path / "run", task, fresh_seeds=3)
+    assert [row.name for row in found.rows] == ["best PatternSet", "no dropout", "half"]
+    trial_seeds, fresh = {s for _, s in task.calls[:20]}, [s for _, s in task.calls[20:]]
+    assert len(fresh) == 9
+    assert fresh[:3] == fresh[3:6] == fresh[6:]
+    assert len(set(fresh)) == 3
+    assert not trial_seeds & set(fresh)
+    table = json.loads((tmp_path / "run" / "table.json").read_text())
+    assert [row["name"] for row in table["rows"]] == [row.name for row in found.rows]
+    assert "| best PatternSet |" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_a_second_call_trains_nothing_again(tmp_path: Path) -> None:
+    first = search(tmp_path / "run")
+    task = FakeTask()
+    assert search(tmp_path / "run", task) == first
+    assert task.calls == []
+
+
+def test_a_table_that_was_stopped_goes_on(tmp_path: Path) -> None:
+    stopped = FakeTask(lambda call: None)
+    stopped.test = lambda contender, seed: (_ for _ in ()).throw(KeyboardInterrupt)  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path / "run", stopped)
+    assert (tmp_path / "run" / "best.json").exists()
+    task = FakeTask()
+    assert len(search(tmp_path / "run", task).rows) == 3
+    assert len(task.calls) == 9
+
+
+def test_a_run_in_which_everything_fails_says_why(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="no such kernel"):
+        search(tmp_path / "run", FakeTask(lambda call: ValueError("no such kernel")), trials=3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"trials": 0}, "trials"),
+        ({"trials": True}, "trials"),
+        ({"trials": 4, "seed": -1}, "seed"),
+        ({"trials": 4, "searcher": "grid"}, "searcher"),
+        ({"trials": 4, "fresh_seeds": -1}, "fresh_seeds"),
+    ],
+)
+def test_bad_arguments_change_nothing_on_disk(tmp_path: Path, arguments: dict, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        run(FakeTask(), out=tmp_path / "run", **arguments)  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_seed_is_another_run(tmp_path: Path) -> None:
+    search(tmp_path / "run", seed=1)
+    with pytest.raises(ValueError, match="its seed is 1"):
+        search(tmp_path / "run", seed=2)
+
+
+def row(name: str, *test: float) -> Row:
+    return Row(name, test, test)
+
+
+@pytest.mark.parametrize(
+    ("found", "rival", "lower", "says"),
+    [
+        ((10.0, 10.1, 9.9), (12.0, 12.1, 11.9), True, "leads"),
+        ((10.0, 10.1, 9.9), (12.0, 12.1, 11.9), False, "trails"),
+        ((10.0, 12.0, 8.0), (11.0, 13.0, 9.0), True, "No clear winner"),
+    ],
+)
+def test_the_verdict_carries_no_more_than_the_numbers(found, rival, lower: bool, says: str) -> None:
+    worse = (20.0, 20.1, 19.9) if lower else (1.0, 1.1, 0.9)
+    text = verdict([row("best PatternSet", *found), row("worse", *worse), row("rival", *rival)], lower)
+    assert text.startswith(says) or says in text
+    assert "rival" in text
+
+
+def test_the_report_and_the_progress_lines_read_well(tmp_path: Path) -> None:
+    console = Console(record=True, width=100, force_terminal=False)
+    search(tmp_path / "run", observers=[ProgressLine(console, "fake: 20 trials", 20)], trials=20)
+    config = stored_config(tmp_path / "run")
+    assert config is not None
+    reader = LedgerReader(tmp_path / "run")
+    print_report(console, tmp_path / "run", reader, config)
+    reader.close()
+    text = console.export_text()
+    assert "20/20  trial 20: reward" in text
+    assert "trials: 20 finished" in text
+    assert "best PatternSet" in text
+    assert max(map(len, text.splitlines())) <= 100

@@ -1,0 +1,129 @@
+"""The tasks: real data, splits apart, rewards."""
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tf_autodropout.patterns import ConvPattern, PatternSet
+from tf_autodropout.search.tasks.cifar10 import _average_down, cifar10_small_task
+from tf_autodropout.search.tasks.digits import digits_task
+from tf_autodropout.search.tasks.pydoc import TEST_TOKENS, TRAIN_TOKENS, VALID_TOKENS, load_corpus, pydoc_task
+from tf_autodropout.search.tasks.registry import TASKS, make_task
+from tf_autodropout.search.tasks.text import TextTask, classic
+
+CIFAR = Path(__file__).parents[2] / "shared" / "data" / "tfds"
+
+
+def test_pydoc_splits_are_apart_and_of_the_stated_sizes() -> None:
+    corpus = load_corpus()
+    assert [len(corpus.train), len(corpus.valid), len(corpus.test)] == [TRAIN_TOKENS, VALID_TOKENS, TEST_TOKENS]
+    assert set(corpus.train) == set(range(1, corpus.vocabulary_size))  # nothing unknown, nothing unused
+    assert corpus.valid.max() < corpus.vocabulary_size
+
+    # No long run of tokens of validation or test occurs in training: paragraphs were not repeated.
+    def runs(tokens: np.ndarray, length: int = 24) -> set[bytes]:
+        return {tokens[i : i + length].tobytes() for i in range(len(tokens) - length)}
+
+    for split in (corpus.valid, corpus.test):
+        shared = len(runs(split) & runs(corpus.train)) / len(split)
+        assert shared < 0.01
+
+
+def test_the_reference_does_repeat_paragraphs_so_that_deduplication_matters() -> None:
+    from pydoc_data.topics import topics
+
+    paragraphs = [" ".join(p.split()) for text in topics.values() for p in re.split(r"\n\s*\n", text)]
+    assert len(set(paragraphs)) < 0.95 * len(paragraphs)
+
+
+def test_text_reward_is_80_over_validation_perplexity_of_known_words() -> None:
+    task = TextTask("small", load_corpus(), steps=2, num_layers=1, hidden_dim=8, num_heads=2)
+    result = task.train(PatternSet({}), seed=0)
+    assert result.reward == pytest.approx(80 / result.metrics["valid_perplexity"])
+
+    tokens = task.corpus.valid[: (len(task.corpus.valid) - 1) // 32 * 32 + 1]
+    inputs, targets = tokens[:-1].reshape(-1, 32), tokens[1:].reshape(-1, 32)
+    logits = task.child.model.predict(inputs, verbose=0).astype(np.float64)
+    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    taken = np.take_along_axis(log_p, targets[..., None].astype(int), -1)[..., 0]
+    by_hand = math.exp(-taken[targets != 0].mean())
+    assert result.metrics["valid_perplexity"] == pytest.approx(by_hand, rel=1e-3)
+    scores = task.test(classic("Dropout", 0.2, 32), seed=0)
+    assert scores["test"] != scores["valid"]
+    assert task.child.traces == 1
+
+
+def test_classics_are_the_exact_members() -> None:
+    by_name = {contender.name: contender.patterns for contender in pydoc_task().classics()}
+    assert list(by_name) == ["no dropout", "Dropout(0.2)", "Variational Dropout(0.2)", "Word Dropout(0.1)"]
+    assert not by_name["no dropout"]
+    word, variational = by_name["Word Dropout(0.1)"]["ffn"], by_name["Variational Dropout(0.2)"]["ffn"]
+    assert (word.size, word.stride, word.share_c, word.rate) == (1, 0, True, 0.1)  # type: ignore[attr-defined]
+    assert (variational.size, variational.share_t) == (32, True)  # type: ignore[attr-defined]
+
+
+def test_digits_splits_are_apart_and_standardized() -> None:
+    images = digits_task().images
+    assert [len(split[1]) for split in (images.train, images.valid, images.test)] == [200, 500, 1097]
+    rows = [{x.tobytes() for x in split[0]} for split in (images.train, images.valid, images.test)]
+    assert not rows[0] & rows[1]
+    assert not rows[0] & rows[2]
+    assert not rows[1] & rows[2]
+    assert images.train[0].mean() == pytest.approx(0, abs=1e-5)
+    assert images.train[0].std() == pytest.approx(1, abs=1e-4)
+    assert set(images.train[1]) == set(range(10))
+
+
+def test_digits_learns_and_dropout_has_a_child_of_its_own() -> None:
+    task = digits_task(steps=100)
+    none, dropout = task.classics()
+    scores = task.test(none, seed=1)
+    assert scores["valid"] > 80
+    assert scores["test"] > 80
+    ruined = PatternSet({site.name: ConvPattern(size=8) for site in task.space.sites})
+    assert task.train(ruined, seed=1).reward < 0.5  # everything is dropped at every site
+    assert task.child() is not task.child(dropout.dropout)
+    assert task.child().traces == 1
+
+
+def test_averaging_down_is_the_mean_of_blocks() -> None:
+    images = np.arange(2 * 4 * 4 * 1, dtype=np.uint8).reshape(2, 4, 4, 1)
+    np.testing.assert_array_equal(_average_down(images, 2)[0, ..., 0], [[2.5, 4.5], [10.5, 12.5]])
+
+
+@pytest.mark.skipif(not (CIFAR / "cifar10").exists(), reason=f"CIFAR-10 is not prepared in {CIFAR}")
+def test_cifar10_small_reads_tfds() -> None:
+    task = cifar10_small_task(train_size=128, valid_size=64, data_dir=str(CIFAR))
+    assert task.images.train[0].shape == (128, 16, 16, 3)
+    assert len(task.images.test[1]) == 10_000
+    train, valid = ({x.tobytes() for x in split[0]} for split in (task.images.train, task.images.valid))
+    assert len(train) == 128
+    assert not train & valid
+    assert len(task.space.decisions) == 24
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "match"),
+    [
+        ("pydocs", {}, "Expected one of pydoc, digits, cifar10-small"),
+        ("pydoc", {"width": 2}, "has no setting 'width'"),
+        ("pydoc", {"granularity": "cell"}, "granularity"),
+        ("digits", {"train_size": 1750}, "train_size"),
+        ("digits", {"train_size": 10}, "batch_size <= train_size"),
+        ("cifar10-small", {"image_size": 12}, "4, 8, 16 or 32"),
+        ("cifar10-small", {"train_size": 49_000}, "50000"),
+    ],
+)
+def test_bad_settings_are_refused(name: str, settings: dict, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        make_task(name, **settings).space  # noqa: B018
+
+
+def test_every_task_of_the_registry_is_described() -> None:
+    assert list(TASKS) == ["pydoc", "digits", "cifar10-small"]
+    description = digits_task().describe()
+    assert description["images"] == {"train": 200, "valid": 500, "test": 1097}
+    assert pydoc_task().describe()["tokens"]["train"] == TRAIN_TOKENS
