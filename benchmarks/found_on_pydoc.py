@@ -11,15 +11,11 @@ A stopped benchmark goes on. The table is written to benchmarks/found_on_pydoc.m
 """
 
 import argparse
-import datetime
 import json
-import os
-import platform
 import statistics
 from pathlib import Path
 
-import keras
-import tensorflow as tf
+from environment import environment
 
 import tf_autodropout as tad
 from tf_autodropout.layers import site_seed
@@ -88,11 +84,9 @@ def main() -> None:
     lines = [
         "# Found PatternSets against the classics on `pydoc`",
         "",
-        f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"TensorFlow {tf.__version__}, Keras {keras.__version__}. Command: "
-        f"`python benchmarks/found_on_pydoc.py --trials {options.trials} --searcher {options.searcher}`. Lower "
-        f"perplexity is better; mean over {len(FRESH_SEEDS)} fresh seeds, ± standard deviation of the test perplexity. Learner: "
-        f"`{LearnerConfig()}`.",
+        f"{environment()} Command: `python benchmarks/found_on_pydoc.py --trials {options.trials} --searcher "
+        f"{options.searcher}`. Lower perplexity is better; mean over {len(FRESH_SEEDS)} fresh seeds, ± standard "
+        f"deviation of the test perplexity. Learner: `{LearnerConfig()}`.",
         "",
         "| | validation | test | ± |",
         "|---|---:|---:|---:|",

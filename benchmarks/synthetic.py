@@ -25,16 +25,13 @@ Run: `python benchmarks/synthetic.py`, three minutes on one core. Results: `benc
 """
 
 import argparse
-import datetime
-import importlib.metadata
 import itertools
 import math
-import os
-import platform
 from collections import deque
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from environment import environment
 
 from tf_autodropout.patterns import ConvPattern, Site
 from tf_autodropout.search.searchers import RandomSearch, Reinforce, Searcher
@@ -214,11 +211,7 @@ def main() -> None:
     args = parser.parse_args()
     seeds = range(args.first_seed, args.first_seed + args.seeds)
     results, settings = compare(seeds, args.trials)
-    packages = ("tensorflow", "keras", "tensorflow-probability", "numpy")
-    print(f"- Date: {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC")
-    print(f"- Machine: {len(os.sched_getaffinity(0))} of {os.cpu_count()} CPU cores, {platform.platform()}")
-    print(f"- Versions: Python {platform.python_version()}, ", end="")
-    print(", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages))
+    print(f"- {environment()}")
     print(f"- Seeds: {seeds[0]} to {seeds[-1]}; trials: {args.trials}; C = {C}, M = {M}")
     print(f"- REINFORCE: {', '.join(f'{name} {value}' for name, value in settings.items() if name != 'name')}")
     print("\n" + "\n".join(markdown(results, args.trials)))
