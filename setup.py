@@ -40,7 +40,8 @@ DEVELOPMENT = [
     "ruff>=0.14",
     "mypy>=1.18",
     "import-linter>=2.5",
-    "build>=1.2",
+    "nbclient>=0.10",
+    "ipykernel>=6.29",
 ]
 
 setup(
@@ -56,7 +57,7 @@ setup(
     package_data={"tf_autodropout": ["py.typed"]},
     install_requires=REQUIRED,
     extras_require={
-        # The EfficientNet and ResNet builders' parts.
+        # Parts of the ResNet and EfficientNet builders to come; nothing imports it yet.
         "cv": ["keras-cv>=0.9,<0.10"],
         # On a TPU VM. Newer libtpu aborts with this TensorFlow.
         "tpu": ["tensorflow-tpu==2.20.0", "libtpu==0.0.14"],

@@ -79,6 +79,8 @@ def verdict(rows: Sequence[Row], lower_is_better: bool) -> str:
     rival = min(classics, key=lambda row: sign * row.mean)
     lead = sign * (rival.mean - found.mean)
     noise = (found.deviation**2 / len(found.test) + rival.deviation**2 / len(rival.test)) ** 0.5
+    if len(found.test) < 2:
+        return f"One seed tells nothing of the spread: {found.mean:.2f}, and {rival.mean:.2f} for {rival.name}."
     figures = f"{found.mean:.2f} against {rival.mean:.2f} for {rival.name}"
     if lead > 2 * noise:
         return f"The best PatternSet leads: {figures}, more than two standard errors ({noise:.2f}) apart."

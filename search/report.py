@@ -115,8 +115,8 @@ def print_report(console: Console, directory: Path, ledger: LedgerReader, config
     best = ledger.best()
     if best is None:
         return
-    console.print(f"best: trial {best.number}, reward {best.reward:.4f}")
-    table = Table("site", "pattern", title="Best PatternSet", title_justify="left", title_style="bold")
+    console.print(f"[bold]Best PatternSet[/bold]: trial {best.number}, reward {best.reward:.4f}")
+    table = Table("site", "pattern")
     for site, pattern in best.patterns.items():
         table.add_row(site, summary(pattern).replace("\n", ", "))
     console.print(table)
@@ -129,8 +129,9 @@ def print_report(console: Console, directory: Path, ledger: LedgerReader, config
 def print_table(console: Console, rows: Sequence[Row], score: str, lower_is_better: bool) -> None:
     """Prints the final table with what its numbers carry."""
     direction = "lower" if lower_is_better else "higher"
-    title = f"Retrained on {len(rows[0].test)} fresh seeds; {score}, {direction} is better"
-    table = Table(title=title, title_justify="left", title_style="bold")
+    seeds = len(rows[0].test)
+    console.print(f"[bold]Retrained on {seeds} fresh seed{'s'[: seeds > 1]}; {score}, {direction} is better[/bold]")
+    table = Table()
     table.add_column("regularization")
     for name in ("test", "± std", "validation"):
         table.add_column(name, justify="right")

@@ -84,6 +84,13 @@ def test_counts_beyond_a_small_dtype(dtype, mask_dtype):
     assert set(np.unique(result)) == {0.0, 3.0}
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_ratio_beyond_a_small_dtype_makes_no_nan(dtype):
+    mask = tf.range(1 << 17) == 0  # the ratio, 131072, is more than float16 holds
+    result = tf.cast(apply_mask(tf.zeros(1 << 17, dtype), mask), tf.float32).numpy()
+    assert (result == 0).all()
+
+
 def test_an_uneven_count_in_bfloat16():
     size, kept = (1 << 17) + 3, 70001
     mask = tf.range(size) < kept

@@ -113,6 +113,10 @@ def test_the_verdict_carries_no_more_than_the_numbers(found, rival, lower: bool,
     assert "rival" in text
 
 
+def test_one_seed_is_no_verdict() -> None:
+    assert verdict([row("best PatternSet", 1.0), row("rival", 2.0)], True).startswith("One seed tells nothing")
+
+
 def test_the_report_and_the_progress_lines_read_well(tmp_path: Path) -> None:
     console = Console(record=True, width=100, force_terminal=False)
     search(tmp_path / "run", observers=[ProgressLine(console, "fake: 20 trials", 20)], trials=20)

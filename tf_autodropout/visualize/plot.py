@@ -112,10 +112,9 @@ def summary(pattern: Pattern) -> str:
         return "no pattern"
     flags = [name.replace("_", " ") for name in ("share_t", "share_c", "residual") if getattr(pattern, name, False)]
     if isinstance(pattern, ConvPattern):
-        lines = [
-            f"{pattern.height}×{pattern.width} stride {pattern.stride} ×{pattern.repeat}",
-            f"{pattern.rotate:g}° shear {pattern.shear_x:g}, {pattern.shear_y:g}",
-        ]
+        lines = [f"{pattern.height}×{pattern.width} stride {pattern.stride} ×{pattern.repeat}"]
+        if pattern.rotate or pattern.shear_x or pattern.shear_y:
+            lines.append(f"{pattern.rotate:g}° shear {pattern.shear_x:g}, {pattern.shear_y:g}")
         if pattern.rate < 1:
             flags.append(f"rate {pattern.rate:g}")
     else:
