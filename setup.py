@@ -13,7 +13,8 @@ FOLDERS = {
 packages = [
     ".".join(filter(None, (name, sub)))
     for name, folder in FOLDERS.items()
-    for sub in ["", *find_packages(folder, exclude=["models*", "search*"])]
+    # The symlinks inside tf_autodropout are found a second time; `search*` would hide search/searchers.
+    for sub in ["", *find_packages(folder, exclude=["models", "models.*", "search", "search.*"])]
 ]
 
 REQUIRED = [

@@ -143,6 +143,13 @@ class Ledger(LedgerReader):
             self._lock.close()
             raise LedgerError(f"another process is at work on {directory}") from None
         self._db = sqlite3.connect(self.path, isolation_level=None)
+        try:
+            self._open(directory, config)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, directory: Path, config: Mapping[str, Any]) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")  # safe against a killed process
         if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:
@@ -152,6 +159,9 @@ class Ledger(LedgerReader):
                 self._db.execute("INSERT INTO run VALUES ('config', ?)", (_dump(config),))
             # From here on the config is in the main file, where it can be read without a trace.
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        # Again, now with the lock: a process may have been killed before that checkpoint.
+        stored = self._db.execute("SELECT value FROM run WHERE key = 'config'").fetchone()[0]
+        _check_config(directory, json.loads(stored), config)
 
     def close(self) -> None:
         """Closes the file and gives the directory free."""
@@ -240,8 +250,11 @@ def check_directory(directory: Path, config: Mapping[str, Any] | None = None) ->
             raise LedgerError(f"{directory} holds other files and no run; name an empty or a new directory")
         return
     stored = stored_config(directory)
-    if config is None or stored is None:
-        return
+    if config is not None and stored is not None:
+        _check_config(directory, stored, config)
+
+
+def _check_config(directory: Path, stored: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     wanted = json.loads(_dump(config))
     for key in sorted(stored.keys() | wanted.keys()):
         if stored.get(key) != wanted.get(key):

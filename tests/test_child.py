@@ -154,9 +154,16 @@ def test_a_diverging_child_says_so() -> None:
     assert all(np.isfinite(v.numpy()).all() for v in child.model.trainable_variables)
 
 
+def test_calls_divide_the_steps() -> None:
+    child = text_child()
+    for steps, most, expected in ((600, 50, 50), (7, 50, 7), (101, 50, 1), (98, 50, 49)):
+        again = Child(child.model, child.optimizer, child._loss, child._train, steps, 4, most)
+        assert again._steps_per_call == expected
+
+
 def test_bad_settings_are_refused() -> None:
     child = text_child()
-    for steps, batch_size, match in ((5, 4, "steps_per_call"), (6, 1000, "batch_size")):
+    for steps, batch_size, match in ((0, 4, "steps"), (6, 1000, "batch_size")):
         with pytest.raises(ValueError, match=match):
             Child(child.model, child.optimizer, child._loss, child._train, steps, batch_size, steps_per_call=2)
     with pytest.raises(ValueError, match="nowhere"):

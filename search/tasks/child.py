@@ -43,11 +43,12 @@ class Child:
         train: Training examples.
         steps: Training steps of a trial.
         batch_size: Examples per step.
-        steps_per_call: Steps inside one call of the compiled function; divides `steps`.
+        steps_per_call: Largest number of steps inside one call of the compiled function; the largest
+            divisor of `steps` up to it is taken.
         jit_compile: Compile with XLA.
 
     Raises:
-        ValueError: `steps_per_call` does not divide `steps`, a batch larger than the split.
+        ValueError: steps below 1, a batch larger than the split.
     """
 
     def __init__(
@@ -61,12 +62,13 @@ class Child:
         steps_per_call: int = 50,
         jit_compile: bool = True,
     ) -> None:
-        if steps % steps_per_call:
-            raise ValueError(f"Expected steps_per_call to divide steps. Received: {steps_per_call} and {steps}")
+        if steps < 1 or steps_per_call < 1:
+            raise ValueError(f"Expected steps and steps_per_call >= 1. Received: {steps} and {steps_per_call}")
         if batch_size > train.count:
             raise ValueError(f"Expected batch_size <= {train.count} examples. Received: batch_size={batch_size}")
         self.model, self.optimizer, self.steps, self.batch_size = model, optimizer, steps, batch_size
-        self._train, self._steps_per_call, self._jit_compile = train, steps_per_call, jit_compile
+        self._train, self._jit_compile = train, jit_compile
+        self._steps_per_call = next(n for n in range(min(steps, steps_per_call), 0, -1) if steps % n == 0)
         self._loss = loss
         optimizer.build(model.trainable_variables)
         self._schedule = tf.Variable(tf.zeros((steps, batch_size), tf.int32), trainable=False)

@@ -119,7 +119,6 @@ class ImageTask:
                 self._train,
                 self.steps,
                 self.batch_size,
-                steps_per_call=next(n for n in (50, 25, 10, 5, 2, 1) if self.steps % n == 0),
             )
         return self._children[dropout]
 

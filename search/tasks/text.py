@@ -120,7 +120,6 @@ class TextTask:
             self._split(self.corpus.train, stride=1),
             self.steps,
             self.batch_size,
-            steps_per_call=next(n for n in (50, 25, 10, 5, 2, 1) if self.steps % n == 0),
         )
 
     @cached_property

@@ -1,0 +1,27 @@
+"""What is installed is what is in the tree."""
+
+import runpy
+from pathlib import Path
+from unittest import mock
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = {"tf_autodropout": "tf_autodropout", "models": "tf_autodropout.models", "search": "tf_autodropout.search"}
+
+
+def test_every_package_of_the_tree_is_installed_once() -> None:
+    in_tree = []
+    for folder, name in FOLDERS.items():
+        for init in sorted((ROOT / folder).rglob("__init__.py")):  # rglob does not follow the symlinks
+            in_tree.append(".".join([name, *init.parent.relative_to(ROOT / folder).parts]))
+    with mock.patch("setuptools.setup") as setup:
+        runpy.run_path(str(ROOT / "setup.py"))
+    assert sorted(setup.call_args.kwargs["packages"]) == sorted(in_tree)
+    assert "tf_autodropout.search.searchers" in in_tree
+
+
+def test_the_version_is_one() -> None:
+    import tf_autodropout
+
+    with mock.patch("setuptools.setup") as setup:
+        runpy.run_path(str(ROOT / "setup.py"))
+    assert setup.call_args.kwargs["version"] == tf_autodropout.__version__
