@@ -7,7 +7,7 @@ import keras
 import keras_nlp
 
 from tf_autodropout.layers import ATTENTION_SITES, PatternAttention, PatternDropout, site_seed
-from tf_autodropout.patterns import PatternSet, Site, TransformerPattern
+from tf_autodropout.patterns import Site, TransformerPattern, patterns_for
 
 TRANSFORMER_SITES = (*ATTENTION_SITES, "ffn", "residual")
 
@@ -72,11 +72,7 @@ def transformer_lm(
             raise ValueError(f"Invalid value for '{argument}'. Expected an integer >= 1. Received: {argument}={size!r}")
     if hidden_dim % num_heads:
         raise ValueError(f"Expected hidden_dim to be a multiple of num_heads. Received: {hidden_dim} and {num_heads}")
-    chosen = PatternSet(patterns or {})
-    if unknown := sorted(chosen.keys() - set(TRANSFORMER_SITES)):
-        raise ValueError(
-            f"Invalid value for 'patterns'. Expected sites among {TRANSFORMER_SITES}. Received: {unknown[0]!r}"
-        )
+    chosen = patterns_for(TRANSFORMER_SITES, TransformerPattern, patterns)
 
     def init(*place: Any) -> keras.initializers.Initializer:
         return keras.initializers.GlorotUniform(seed=site_seed(seed, "weights", *place))

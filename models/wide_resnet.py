@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from tf_autodropout.layers import PatternDropout, site_seed
-from tf_autodropout.patterns import ConvPattern, PatternSet, Site, TransformerPattern
+from tf_autodropout.patterns import ConvPattern, Site, TransformerPattern, patterns_for
 
 _STAGES = 3
 _STEM_FILTERS = 16
@@ -59,10 +59,8 @@ def wide_resnet(
         Zagoruyko and Komodakis, Wide Residual Networks, BMVC 2016; sites: Pham and Le,
         AutoDropout, AAAI 2021, Section "Search Space".
     """
-    chosen = PatternSet(patterns or {})
     sites = wide_resnet_sites(depth, width, input_shape)
-    if unknown := sorted(chosen.keys() - {site.name for site in sites}):
-        raise ValueError(f"Invalid value for 'patterns'. Expected sites of wide_resnet_sites. Received: {unknown[0]!r}")
+    chosen = patterns_for([site.name for site in sites], ConvPattern, patterns)
     if not isinstance(num_classes, int) or num_classes < 1:
         raise ValueError(f"Invalid value for 'num_classes'. Expected an integer >= 1. Received: {num_classes!r}")
     blocks = (depth - 4) // 6

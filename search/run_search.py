@@ -75,8 +75,11 @@ def run(
 
     Example:
         >>> import tf_autodropout as tad
-        >>> found = tad.search.run("digits", trials=32, out="runs/digits")    # doctest: +SKIP
-        >>> found.best.save("digits.json")                                    # doctest: +SKIP
+        >>> short = {"steps": 20}  # of 200, for the sake of the example
+        >>> found = tad.search.run("digits", trials=2, out="runs/digits", settings=short, fresh_seeds=0)
+        >>> found.best.save("digits.json")
+        >>> len(found.best)
+        7
 
     Reference:
         Pham and Le, AutoDropout, AAAI 2021, "Search Algorithm".

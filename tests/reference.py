@@ -44,17 +44,10 @@ def nearest(values):
     return np.floor(np.round(values, 9) + 0.5).astype(np.int64)
 
 
-# The design page counts coordinates from the centre and rounds them as they are. True would add the centre back
-# first: the same for odd maps and for multiples of 90 degrees, another mask for a rotated pattern on an even map.
-ADD_CENTRE = False
-
-
 @functools.cache
 def coordinates(pattern, height, width):
     """Pattern coordinates (u, v) of every cell, integers, each (H, W)."""
     rows, columns = real_coordinates(pattern, height, width)
-    if ADD_CENTRE:
-        rows, columns = rows + (height - 1) / 2, columns + (width - 1) / 2
     return nearest(rows), nearest(columns)
 
 

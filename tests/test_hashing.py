@@ -193,6 +193,12 @@ def test_thresholds_at_the_ends_are_exact(seed):
     assert bernoulli(make_key(seed), many, tf.constant(1 << 24, tf.int64)).numpy().all()
 
 
+def test_a_threshold_counts_the_values_below_it():
+    zero = as_key(0, 0), tf.constant(0, tf.uint32)  # its word is 0, see above
+    assert not bernoulli(*zero, 0).numpy()
+    assert bernoulli(*zero, 1).numpy()
+
+
 @pytest.mark.parametrize("rate", [0.01, 0.1, 0.5, 0.9, 0.999])
 def test_bernoulli(rate):
     drawn = bernoulli(make_key(17), COUNTERS, round(rate * 2**24)).numpy()

@@ -5,6 +5,7 @@ seed was chosen.
 """
 
 import collections
+import contextlib
 import itertools
 
 import numpy as np
@@ -98,11 +99,8 @@ def test_a_size_of_the_sequence_or_more_starts_at_0(size, stride):
 
 @pytest.mark.parametrize(("size", "stride"), [(2**31 - 1, 2), (2**31, 0), (2**40, 1), (1, 2**31 - 1), (1, 2**40)])
 def test_huge_values_are_right_or_refused(size, stride):
-    try:
+    with contextlib.suppress(ValueError):  # refused
         pattern = tad.TransformerPattern(size=size, stride=stride, rate=1)
-    except ValueError as error:
-        assert "'size'" in str(error) or "'stride'" in str(error)
-    else:
         dropped = (1 - draw(pattern, (50, 6, 1), seed=4)).sum(1)
         assert (dropped == 6).all() if size > 1 else (dropped <= 1).all()
 

@@ -387,6 +387,9 @@ def test_config_round_trip_keeps_everything():
     assert again.get_config() == layer.get_config()
     assert again.pattern == layer.pattern
     assert (again.seed, again.site, again.on_skip, again.mutable) == (9, "bn", True, True)
+    assert again.data_format == "channels_first"
+    keys = tad.PatternDropout(TRANSFORMER, token_axis=3)
+    assert tad.PatternDropout.from_config(keys.get_config()).token_axis == 3
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])

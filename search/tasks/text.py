@@ -25,7 +25,8 @@ _EVALUATION_BATCH = 128
 class Corpus:
     """Token ids of three splits that share no document.
 
-    Id 0 stands for a word the training split does not have: it may be read, but is not scored.
+    Id 0 stands for all words that the training split does not have. It is read and scored like any
+    other token: a language model must leave probability for what it has not seen.
 
     Args:
         train: int32 `(tokens,)`.
@@ -43,9 +44,6 @@ class Corpus:
 @dataclass
 class TextTask:
     """Trains `transformer_lm` on a corpus; the reward is 80 / validation perplexity.
-
-    Perplexities are over the words of the training split: an unknown word cannot be learned, and
-    how a model spreads probability over it says nothing of language.
 
     Args:
         name: Name on the command line.
@@ -141,8 +139,7 @@ class TextTask:
         return Split(windows, (len(tokens) - length - 1) // stride + 1)
 
     def _perplexity(self, split: Split) -> float:
-        means = self.child.evaluate(split, _known_word_loss, _EVALUATION_BATCH)
-        return float(np.exp(means["loss"] / means["scored"]))
+        return float(np.exp(self.child.evaluate(split, _sequence_loss, _EVALUATION_BATCH)["loss"]))
 
 
 def classic(name: str, rate: float, sequence_length: int) -> Contender:
@@ -165,9 +162,5 @@ def _token_loss(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)  # (N, T)
 
 
-def _known_word_loss(targets: tf.Tensor, logits: tf.Tensor) -> dict[str, tf.Tensor]:
-    known = tf.cast(targets != UNKNOWN, tf.float32)
-    return {
-        "loss": tf.reduce_mean(_token_loss(targets, logits) * known, -1),
-        "scored": tf.reduce_mean(known, -1),
-    }
+def _sequence_loss(targets: tf.Tensor, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+    return {"loss": tf.reduce_mean(_token_loss(targets, logits), -1)}

@@ -8,7 +8,7 @@ from keras import ops
 
 from tf_autodropout.layers.pattern_dropout import PatternDropout
 from tf_autodropout.layers.seeding import site_seed
-from tf_autodropout.patterns import PatternSet, TransformerPattern
+from tf_autodropout.patterns import PatternSet, TransformerPattern, patterns_for
 
 ATTENTION_SITES = ("query", "key", "value", "softmax", "output")
 _TOKEN_AXIS = {"query": 1, "key": 1, "value": 1, "softmax": 3, "output": 1}
@@ -54,13 +54,12 @@ class PatternAttention(keras.layers.MultiHeadAttention):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_heads, key_dim, **kwargs)
+        axes = self._attention_axes
+        if axes is not None and tuple(axes) != (1,):
+            raise ValueError(f"Invalid value for 'attention_axes'. Expected (1,). Received: attention_axes={axes!r}")
         if isinstance(patterns, Mapping) and not isinstance(patterns, PatternSet) and "type" in patterns:
             patterns = PatternSet.from_dict({k: v for k, v in patterns.items() if k != "type"}, self.name)
-        self.patterns = PatternSet(patterns or {})
-        if unknown := sorted(self.patterns.keys() - set(ATTENTION_SITES)):
-            raise ValueError(
-                f"Invalid value for 'patterns'. Expected sites among {ATTENTION_SITES}. Received: {unknown[0]!r}"
-            )
+        self.patterns = patterns_for(ATTENTION_SITES, TransformerPattern, patterns)
         self.pattern_seed = pattern_seed
         self.mutable = mutable
         for site in ATTENTION_SITES:
@@ -92,6 +91,7 @@ class PatternAttention(keras.layers.MultiHeadAttention):
         scores = ops.einsum("nqhd,nkhd->nhqk", query * self._inverse_sqrt_key_dim, key)
         probabilities = self._masked_softmax(scores, attention_mask)  # (N, heads, queries, keys)
         probabilities = self.softmax_pattern(probabilities, training=training)
+        probabilities = self._dropout_layer(probabilities, training=training)  # Keras' own `dropout`
         return ops.einsum("nhqk,nkhd->nqhd", probabilities, value), probabilities
 
     # Keras matches the arguments of `build` and `call` by name, so the signature is spelled out.
@@ -125,8 +125,11 @@ class PatternAttention(keras.layers.MultiHeadAttention):
         return self.output_pattern(result, training=training)
 
     def get_config(self) -> dict[str, Any]:
+        now = {site: getattr(self, f"{site}_pattern").pattern for site in ATTENTION_SITES}  # `assign` may have come
+        none = TransformerPattern()
+        patterns = {site: one for site, one in now.items() if site in self.patterns or one != none}
         config = {
-            "patterns": {"type": "PatternSet"} | self.patterns.to_dict(),
+            "patterns": {"type": "PatternSet"} | PatternSet(patterns).to_dict(),
             "pattern_seed": self.pattern_seed,
             "mutable": self.mutable,
         }

@@ -123,6 +123,7 @@ class PatternDropout(keras.layers.Layer):
         self.seed_state.assign(_seed_words(self.seed))
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
+        check_shape(self._pattern, len(inputs.shape), self.data_format, self.token_axis)
         if not training:
             return inputs
         if not self.mutable and self._acting().is_identity:

@@ -31,4 +31,5 @@ def apply_mask(h: Any, mask: Any) -> tf.Tensor:
     # The mask may broadcast: the ratio of its own size to its own sum is that of the full mask.
     size = tf.cast(tf.size(mask), tf.float32)
     ratio = tf.math.divide_no_nan(size, tf.cast(kept, tf.float32))
+    ratio = tf.minimum(ratio, float(h.dtype.max))  # float16 ends at 65504, and 0 * inf is NaN
     return h * tf.cast(tf.cast(mask, tf.float32) * ratio, h.dtype)  # Eq. 1

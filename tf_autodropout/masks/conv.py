@@ -38,7 +38,7 @@ def conv_mask(values: ConvValues, shape: tuple[Any, ...], key: Key, data_format:
     index = counters(n, draws)  # (N, C)
     if not is_constant(values.share_c):
         shared = tf.cast(values.share_c, tf.bool)
-        index = tf.where(shared, index[:, :1], index)
+        index = tf.where(shared, counters(n, 1), index)  # as many draws as with a constant
     covered = tf.logical_and(_int32(values.height) > high_u - low_u, _int32(values.width) > high_v - low_v)
     o_y = _offset(values.height, values, low_u, high_u, covered, fold_in(key, 1), index)
     o_x = _offset(values.width, values, low_v, high_v, covered, fold_in(key, 2), index)
@@ -71,11 +71,11 @@ def _pattern_coordinates(values: ConvValues, h: Any, w: Any) -> tuple[tf.Tensor,
 
 
 def _map_back(matrix: Any, rows: Any, columns: Any, h: Any, w: Any, shift: Any) -> tuple[Any, Any]:
-    """`floor(pattern coordinate + centre + 1/2)` in fixed point; NumPy and TensorFlow alike."""
+    """`floor(pattern coordinate + 1/2)` in fixed point; NumPy and TensorFlow alike."""
     m_xx, m_xy, m_yx, m_yy = matrix
     x2, y2 = 2 * columns - (w - 1), 2 * rows - (h - 1)
-    v = shift(m_xx * x2 + m_xy * y2 + w * _ONE, GEOMETRY_BITS + 1)
-    u = shift(m_yx * x2 + m_yy * y2 + h * _ONE, GEOMETRY_BITS + 1)
+    v = shift(m_xx * x2 + m_xy * y2 + _ONE, GEOMETRY_BITS + 1)
+    u = shift(m_yx * x2 + m_yy * y2 + _ONE, GEOMETRY_BITS + 1)
     return u, v
 
 

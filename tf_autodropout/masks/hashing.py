@@ -8,6 +8,8 @@ constants: bias 0.17 over all input/output bit pairs), with the second half of a
 between its two multiplications, so that two keys never give shifted copies of one sequence.
 """
 
+import numbers
+import operator
 from typing import Any
 
 import tensorflow as tf
@@ -52,13 +54,14 @@ def make_key(seed: Any) -> Key:
     Raises:
         ValueError: `seed` is none of these.
     """
-    if isinstance(seed, int) and not isinstance(seed, bool):
+    if isinstance(seed, numbers.Integral) and not isinstance(seed, bool):
+        seed = int(seed)
         return fold_in((_u32(seed), _u32(seed >> 32)), 1)
     if tf.is_tensor(seed) and seed.shape == (2,):
         first, second = tf.unstack(seed)
         return fold_in((_as_u32(first), _as_u32(second)), 2)
     try:
-        first, second = (int(word) for word in seed)
+        first, second = (operator.index(word) for word in seed)
     except (TypeError, ValueError):
         raise ValueError(f"Invalid value for 'seed'. Expected an int or two ints. Received: seed={seed!r}") from None
     return fold_in((_u32(first), _u32(second)), 2)

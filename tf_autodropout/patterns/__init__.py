@@ -3,8 +3,8 @@
 from tf_autodropout.patterns.conv_pattern import ConvPattern
 from tf_autodropout.patterns.document import DocumentError
 from tf_autodropout.patterns.pattern import Pattern
-from tf_autodropout.patterns.pattern_set import PatternSet
+from tf_autodropout.patterns.pattern_set import PatternSet, patterns_for
 from tf_autodropout.patterns.site import Site
 from tf_autodropout.patterns.transformer_pattern import TransformerPattern
 
-__all__ = ["ConvPattern", "DocumentError", "Pattern", "PatternSet", "Site", "TransformerPattern"]
+__all__ = ["ConvPattern", "DocumentError", "Pattern", "PatternSet", "Site", "TransformerPattern", "patterns_for"]

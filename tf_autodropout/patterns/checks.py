@@ -4,6 +4,8 @@ import math
 import numbers
 from typing import Any
 
+LONGEST = 2**30  # cells a pattern may span: masks count in int32
+
 
 def invalid(name: str, expected: str, received: Any) -> ValueError:
     """Builds the one kind of error this package raises for a bad value."""
@@ -19,14 +21,18 @@ def check_int(name: str, value: Any, minimum: int) -> int:
 
 def check_float(name: str, value: Any) -> float:
     """Returns `value` as a finite Python float."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+    try:
+        number = math.nan if isinstance(value, bool) or not isinstance(value, numbers.Real) else float(value)
+    except OverflowError:  # an integer beyond any float
+        number = math.inf
+    if not math.isfinite(number):
         raise invalid(name, "a finite number", value)
-    return float(value)
+    return number
 
 
 def check_rate(name: str, value: Any) -> float:
     """Returns `value` as a probability."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) <= 1:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value <= 1:  # type: ignore[operator]
         raise invalid(name, f"0 <= {name} <= 1", value)
     return float(value)
 

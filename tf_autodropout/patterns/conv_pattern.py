@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from tf_autodropout.patterns.checks import (
+    LONGEST,
     check_bool,
     check_factor,
     check_float,
@@ -78,6 +79,9 @@ class ConvPattern(Pattern):
         }
         if abs(1.0 - checked["shear_x"] * checked["shear_y"]) < _SINGULAR:
             raise invalid("shear_y", "shear_x * shear_y != 1 (such a shear flattens the plane)", self.shear_y)
+        longest = max(checked["size"]) if isinstance(checked["size"], tuple) else checked["size"]
+        if checked["repeat"] * (longest + checked["stride"]) > LONGEST:
+            raise invalid("size", f"repeat * (size + stride) <= {LONGEST}", self.size)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 

@@ -66,7 +66,11 @@ class Document:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Reads a document from `path`; errors name the file."""
-        return cls.from_json(Path(path).read_text(encoding="utf-8"), where=str(path))
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise DocumentError(f"{path}: not valid JSON ({error})") from None
+        return cls.from_json(text, where=str(path))
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

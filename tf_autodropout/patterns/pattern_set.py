@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from tf_autodropout.patterns.checks import check_factor
@@ -106,6 +106,23 @@ class PatternSet(Document, Mapping[str, Pattern]):
             return cls(patterns, fields["provenance"])
         except ValueError as error:
             raise DocumentError(f"{where}: {error}") from None
+
+
+def patterns_for(sites: Sequence[str], kind: type[Pattern], patterns: Mapping[str, Pattern] | None) -> PatternSet:
+    """Returns `patterns` as the PatternSet of a network or layer that has these sites.
+
+    Raises:
+        ValueError: a site that is not there.
+        TypeError: a pattern that is not of the sites' kind.
+    """
+    chosen = PatternSet(patterns or {})
+    if unknown := sorted(chosen.keys() - set(sites)):
+        some = ", ".join(sites[:7]) + (", ..." if len(sites) > 7 else "")
+        raise ValueError(f"Invalid value for 'patterns'. Expected sites among {some}. Received: {unknown[0]!r}")
+    for site, pattern in chosen.items():
+        if not isinstance(pattern, kind):
+            raise TypeError(f"Site '{site}' needs a {kind.TYPE}. Received: {type(pattern).__name__}")
+    return chosen
 
 
 def _read_pattern(fields: Any, where: str) -> Pattern:

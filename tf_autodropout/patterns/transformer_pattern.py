@@ -3,7 +3,15 @@
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from tf_autodropout.patterns.checks import check_bool, check_factor, check_int, check_rate, scaled_length
+from tf_autodropout.patterns.checks import (
+    LONGEST,
+    check_bool,
+    check_factor,
+    check_int,
+    check_rate,
+    invalid,
+    scaled_length,
+)
 from tf_autodropout.patterns.pattern import Pattern
 
 
@@ -52,6 +60,8 @@ class TransformerPattern(Pattern):
             "share_c": check_bool("share_c", self.share_c),
             "rate": check_rate("rate", self.rate),
         }
+        if checked["size"] + checked["stride"] > LONGEST:
+            raise invalid("size", f"size + stride <= {LONGEST}", self.size)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
