@@ -8,6 +8,7 @@ import keras_nlp
 
 from tf_autodropout.layers import ATTENTION_SITES, PatternAttention, PatternDropout, site_seed
 from tf_autodropout.patterns import Site, TransformerPattern, patterns_for
+from tf_autodropout.patterns.checks import check_int
 
 TRANSFORMER_SITES = (*ATTENTION_SITES, "ffn", "residual")
 
@@ -68,8 +69,7 @@ def transformer_lm(
         "intermediate_dim": intermediate_dim,
     }
     for argument, size in sizes.items():
-        if not isinstance(size, int) or size < 1:
-            raise ValueError(f"Invalid value for '{argument}'. Expected an integer >= 1. Received: {argument}={size!r}")
+        check_int(argument, size, 1)
     if hidden_dim % num_heads:
         raise ValueError(f"Expected hidden_dim to be a multiple of num_heads. Received: {hidden_dim} and {num_heads}")
     chosen = patterns_for(TRANSFORMER_SITES, TransformerPattern, patterns)

@@ -7,6 +7,7 @@ import keras
 
 from tf_autodropout.layers import PatternDropout, site_seed
 from tf_autodropout.patterns import ConvPattern, Site, TransformerPattern, patterns_for
+from tf_autodropout.patterns.checks import check_int
 
 _STAGES = 3
 _STEM_FILTERS = 16
@@ -61,8 +62,7 @@ def wide_resnet(
     """
     sites = wide_resnet_sites(depth, width, input_shape)
     chosen = patterns_for([site.name for site in sites], ConvPattern, patterns)
-    if not isinstance(num_classes, int) or num_classes < 1:
-        raise ValueError(f"Invalid value for 'num_classes'. Expected an integer >= 1. Received: {num_classes!r}")
+    check_int("num_classes", num_classes, 1)
     blocks = (depth - 4) // 6
 
     def drop(site: str, x: Any, on_skip: bool = False) -> Any:
@@ -148,9 +148,8 @@ def wide_resnet_sites(depth: int, width: int, input_shape: tuple[int, int, int] 
     """
     if not isinstance(depth, int) or depth < 10 or (depth - 4) % 6:
         raise ValueError(f"Invalid value for 'depth'. Expected 6 * n + 4 with n >= 1. Received: depth={depth!r}")
-    if not isinstance(width, int) or width < 1:
-        raise ValueError(f"Invalid value for 'width'. Expected an integer >= 1. Received: width={width!r}")
-    if len(input_shape) != 3 or min(input_shape[:2]) < 4:
+    check_int("width", width, 1)
+    if len(input_shape) != 3 or min(input_shape[:2]) < 4 or input_shape[2] < 1:
         raise ValueError(
             f"Invalid value for 'input_shape'. Expected (H, W, channels) with H, W >= 4. Received: {input_shape!r}"
         )

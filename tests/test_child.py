@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tf_autodropout.layers import pattern_layers
 from tf_autodropout.models import transformer_lm, wide_resnet
 from tf_autodropout.patterns import ConvPattern, PatternSet, TransformerPattern
 from tf_autodropout.search.tasks.child import Child, Split
@@ -79,6 +80,13 @@ def test_another_seed_changes_weights_order_and_masks(child: Child) -> None:
     for path, (a, b) in by_name.items():
         if path.endswith(("kernel", "embeddings")):
             np.testing.assert_array_equal(np.sort(a, None), np.sort(b, None))
+
+
+def test_every_layer_of_a_child_has_a_seed_of_its_own(child: Child) -> None:
+    child.reset(HEAVY, 1)
+    layers = [layer for twins in pattern_layers(child.model).values() for layer in twins]
+    assert len(layers) == 8  # seven sites, the skip connections of attention and feed-forward apart
+    assert len({int(layer.seed_state.numpy()[0]) for layer in layers}) == 8
 
 
 def test_optimizer_slots_and_iterations_start_anew_but_the_learning_rate_stays(child: Child) -> None:

@@ -477,3 +477,9 @@ def test_replicas_draw_different_masks():
         assert len(masks) == 4, f"{case}: {len(masks)} different masks of 2 replicas in 2 steps"
     for kind in ("ConvPattern", "TransformerPattern"):  # fixed or mutable, compiled by XLA or not
         assert found[f"{kind} mutable=False"] == found[f"{kind} mutable=True"]
+
+
+@pytest.mark.parametrize("seed", [1.5, "3", True])
+def test_a_seed_that_is_no_integer_is_refused(seed):
+    with pytest.raises(ValueError, match="Invalid value for 'seed'"):
+        tad.PatternDropout(tad.ConvPattern(size=1), seed=seed)

@@ -105,7 +105,7 @@ def test_captions_name_what_matters(pattern, wanted):
 
 @pytest.mark.parametrize("draws", [0, -1])
 def test_draws_are_checked(draws):
-    with pytest.raises(ValueError, match=rf"^Invalid value for 'draws'\. Expected >= 1\. Received: draws={draws}"):
+    with pytest.raises(ValueError, match=rf"^Invalid value for 'draws'\. Expected 1 to 256\. Received: draws={draws}"):
         tad.visualize.plot(CONV, (4, 4, 1), draws=draws)
 
 

@@ -94,9 +94,9 @@ class Child:
             TypeError: a pattern of the wrong kind for its site.
         """
         assign_patterns(self.model, patterns)
-        for layers in pattern_layers(self.model).values():
-            for layer in layers:
-                layer.reseed(site_seed(seed, layer.path))
+        for site, layers in pattern_layers(self.model).items():
+            for index, layer in enumerate(layers):
+                layer.reseed(site_seed(seed, site, index))
         for variable, value in self._initial_state:
             variable.assign(value)
         rng = np.random.default_rng([seed & 0xFFFFFFFF, 1])

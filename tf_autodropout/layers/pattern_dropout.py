@@ -1,5 +1,6 @@
 """`PatternDropout`: the Keras layer for any pattern. The maths is in `tf_autodropout.masks`."""
 
+import numbers
 from dataclasses import replace
 from typing import Any
 
@@ -44,7 +45,7 @@ class PatternDropout(keras.layers.Layer):
 
     Raises:
         TypeError: `pattern` is not a pattern.
-        ValueError: an input of the wrong rank, an unknown data format.
+        ValueError: an input of the wrong rank, an unknown data format, a seed that is no integer.
 
     Example:
         >>> import keras, tf_autodropout as tad
@@ -68,7 +69,7 @@ class PatternDropout(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self._pattern = _check_pattern(pattern)
-        self.seed = keras.random.SeedGenerator(seed).state.numpy()[0].item() if seed is None else int(seed)
+        self.seed = keras.random.SeedGenerator(None).state.numpy()[0].item() if seed is None else _check_seed(seed)
         self.data_format = keras.config.image_data_format() if data_format is None else data_format
         check_shape(pattern, 4, self.data_format, 1)
         self.token_axis = token_axis
@@ -94,7 +95,7 @@ class PatternDropout(keras.layers.Layer):
                 trainable=False,
                 initializer=lambda shape, dtype=None: keras.ops.convert_to_tensor(np.array(vector), dtype),
             )
-        self.built = True
+        self._build_at_init()
 
     @property
     def pattern(self) -> Pattern:
@@ -119,7 +120,7 @@ class PatternDropout(keras.layers.Layer):
 
     def reseed(self, seed: int) -> None:
         """Starts the layer's random sequence anew from `seed`."""
-        self.seed = int(seed)
+        self.seed = _check_seed(seed)
         self.seed_state.assign(_seed_words(self.seed))
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
@@ -209,6 +210,12 @@ def _check_pattern(pattern: Any) -> Pattern:
     if not isinstance(pattern, ConvPattern | TransformerPattern):
         raise TypeError(f"Expected 'pattern' to be a ConvPattern or TransformerPattern. Received: pattern={pattern!r}")
     return pattern
+
+
+def _check_seed(seed: Any) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
+        raise ValueError(f"Invalid value for 'seed'. Expected an integer or None. Received: seed={seed!r}")
+    return int(seed)
 
 
 def _seed_words(seed: int) -> np.ndarray:

@@ -28,14 +28,14 @@ def plot(
         pattern: `ConvPattern`, `TransformerPattern` or `PatternSet`.
         shape: Shape of one example, `(H, W, C)` or `(T, C)`; for a PatternSet a mapping from
             site to shape.
-        draws: Number of masks a row, at least 1.
+        draws: Number of masks a row, 1 to 256.
         seed: Seeds the masks.
 
     Returns:
         matplotlib `Figure`; `figure.savefig("masks.png")` writes it.
 
     Raises:
-        ValueError: a shape of the wrong rank, a site without a shape, fewer than one draw.
+        ValueError: a shape of the wrong rank, a site without a shape, `draws` out of range.
 
     Example:
         >>> import tf_autodropout as tad
@@ -43,8 +43,8 @@ def plot(
         >>> len(figure.axes)
         6
     """
-    if draws < 1:
-        raise ValueError(f"Invalid value for 'draws'. Expected >= 1. Received: draws={draws}")
+    if not 1 <= draws <= _MARGINAL_DRAWS:
+        raise ValueError(f"Invalid value for 'draws'. Expected 1 to {_MARGINAL_DRAWS}. Received: draws={draws}")
     rows = _rows(pattern, shape)
     figure = Figure(figsize=(1.5 + 1.5 * (draws + 1), 1.7 * len(rows) + 0.3), layout="constrained")
     grid = figure.subplots(len(rows), draws + 1, squeeze=False)
