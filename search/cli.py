@@ -54,9 +54,13 @@ def search(task: str, out: Path, trials: int, searcher: str, seed: int, fresh_se
     status = console.status("loading TensorFlow")
     with status, quiet_tensorflow():
         from tf_autodropout.search import run
+        from tf_autodropout.search.interrupt import Interrupt
         from tf_autodropout.search.progress import ProgressLine
 
+        interrupt = Interrupt()
+
         def retraining(name: str) -> None:
+            interrupt.check()
             status.start()
             status.update(f"retraining on fresh seeds for the table: {name}")
 
@@ -68,9 +72,10 @@ def search(task: str, out: Path, trials: int, searcher: str, seed: int, fresh_se
             seed=seed,
             settings=settings,
             fresh_seeds=fresh_seeds,
-            observers=[ProgressLine(console, title, trials, before=status)],
+            observers=[ProgressLine(console, title, trials, before=status), interrupt],
             progress=retraining,
         )
+        interrupt.restore()
         status.stop()
         console.print()
         _print_report(console, out)
