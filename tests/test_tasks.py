@@ -20,7 +20,9 @@ CIFAR = Path(__file__).parents[2] / "shared" / "data" / "tfds"
 def test_pydoc_splits_are_apart_and_of_the_stated_sizes() -> None:
     corpus = load_corpus()
     assert [len(corpus.train), len(corpus.valid), len(corpus.test)] == [TRAIN_TOKENS, VALID_TOKENS, TEST_TOKENS]
-    assert set(corpus.train) == set(range(1, corpus.vocabulary_size))  # nothing unknown, nothing unused
+    counts = np.bincount(corpus.train, minlength=corpus.vocabulary_size)
+    assert counts.min() >= 2  # every id is learned, that of unknown words too
+    assert 0 < counts[0] < 0.05 * len(corpus.train)
     assert corpus.valid.max() < corpus.vocabulary_size
 
     # No long run of tokens of validation or test occurs in training: paragraphs were not repeated.

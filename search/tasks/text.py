@@ -17,7 +17,7 @@ from tf_autodropout.search.tasks.child import Child, Split
 
 REWARD_SCALE = 80.0  # the paper's reward for language models is 80 / ValidPPL
 CLASSIC_SITES = ("softmax", "output", "ffn")
-UNKNOWN = 0  # id of words the training split does not have
+UNKNOWN = 0  # id of all words without an id of their own
 _EVALUATION_BATCH = 128
 
 
@@ -25,8 +25,7 @@ _EVALUATION_BATCH = 128
 class Corpus:
     """Token ids of three splits that share no document.
 
-    Id 0 stands for all words that the training split does not have. It is read and scored like any
-    other token: a language model must leave probability for what it has not seen.
+    Id 0 stands for all words without an id of their own. It is read and scored like any other token.
 
     Args:
         train: int32 `(tokens,)`.
