@@ -3,9 +3,9 @@
 24 random PatternSets, one seed each, and 4 seeds of one of them (the median one): if patterns made no
 difference, the two spreads would be alike.
 
-    python benchmarks/cifar10_small.py --data-dir DIR          # about 10 minutes on 2 cores
+    python benchmarks/cifar10_small.py --data-dir DIR          # 32 children
 
-The table is printed as Markdown; results: `benchmarks/cifar10_small.md`.
+The table is printed as Markdown. Not run at full scale yet.
 """
 
 import argparse
