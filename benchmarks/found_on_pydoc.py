@@ -7,8 +7,8 @@ no choice is made by them.
 
     python benchmarks/found_on_pydoc.py --out runs/benchmark-pydoc        # about 50 minutes on 2 cores
 
-A stopped benchmark goes on. The table is written to benchmarks/found_on_pydoc.md. Not run at full scale on the task as it
-is now.
+A stopped benchmark goes on. The table is written to benchmarks/found_on_pydoc.md. Not run at
+full scale on the task as it is now.
 """
 
 import argparse
