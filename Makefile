@@ -7,16 +7,13 @@ SEED ?= 0
 OUT ?= runs/$(TASK)
 BIN = $(VENV)/bin
 
-.PHONY: search test test-slow lint clean
+.PHONY: search test lint clean
 
 search: $(VENV)/installed
 	$(BIN)/tf-autodropout search $(TASK) --trials $(TRIALS) --seed $(SEED) --out $(OUT) $(ARGS)
 
 test: $(VENV)/installed-dev lint
 	$(BIN)/python -m pytest
-
-test-slow: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
