@@ -130,7 +130,6 @@ class Ledger(LedgerReader):
     """
 
     def __init__(self, directory: Path, config: Mapping[str, Any]) -> None:
-        self.path = directory / FILE_NAME
         check_directory(directory, config)
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -142,7 +141,7 @@ class Ledger(LedgerReader):
         except OSError:
             self._lock.close()
             raise LedgerError(f"another process is at work on {directory}") from None
-        self._db = sqlite3.connect(self.path, isolation_level=None)
+        self._db = sqlite3.connect(directory / FILE_NAME, isolation_level=None)
         try:
             self._open(directory, config)
         except BaseException:

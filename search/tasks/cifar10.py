@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tf_autodropout.search.tasks.images import Images, ImageTask, standardize
+from tf_autodropout.search.tasks.images import Images, ImageTask, check_split_sizes, standardize
 
 _SIDE = 32
 
@@ -37,11 +37,7 @@ def cifar10_small_task(
     """
     if image_size < 4 or _SIDE % image_size:
         raise ValueError(f"Invalid value for 'image_size'. Expected 4, 8, 16 or 32. Received: image_size={image_size}")
-    if train_size < batch_size or valid_size < 1 or train_size + valid_size > 50_000:
-        raise ValueError(
-            "Expected batch_size <= train_size and train_size + valid_size <= 50000. "
-            f"Received: train_size={train_size}, valid_size={valid_size}, batch_size={batch_size}"
-        )
+    check_split_sizes(train_size, valid_size, batch_size, available=50_000)
     (train_x, train_y), (test_x, test_y) = _load(data_dir)
     order = np.random.default_rng(0).permutation(len(train_y))[: train_size + valid_size]
     parts = np.split(order, [train_size])

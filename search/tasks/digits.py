@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tf_autodropout.search.tasks.images import Images, ImageTask, standardize
+from tf_autodropout.search.tasks.images import Images, ImageTask, check_split_sizes, standardize
 
 
 def digits_task(
@@ -32,11 +32,7 @@ def digits_task(
     from sklearn.datasets import load_digits
 
     data = load_digits()
-    if train_size < batch_size or valid_size < 1 or train_size + valid_size > len(data.target) - 100:
-        raise ValueError(
-            f"Expected batch_size <= train_size and train_size + valid_size <= {len(data.target) - 100}. "
-            f"Received: train_size={train_size}, valid_size={valid_size}, batch_size={batch_size}"
-        )
+    check_split_sizes(train_size, valid_size, batch_size, available=len(data.target) - 100)
     order = np.random.default_rng(0).permutation(len(data.target))
     parts = np.split(order, [train_size, train_size + valid_size])
     arrays = standardize(*(data.images[part][..., None] for part in parts))

@@ -143,6 +143,15 @@ class ImageTask:
         return child.evaluate(split, _correct, _EVALUATION_BATCH)["accuracy"]
 
 
+def check_split_sizes(train_size: int, valid_size: int, batch_size: int, available: int) -> None:
+    """Raises `ValueError` unless training and validation split fit into the `available` images."""
+    if train_size < batch_size or valid_size < 1 or train_size + valid_size > available:
+        raise ValueError(
+            f"Expected batch_size <= train_size and train_size + valid_size <= {available}. "
+            f"Received: train_size={train_size}, valid_size={valid_size}, batch_size={batch_size}"
+        )
+
+
 def standardize(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
     """Brings images to mean 0 and deviation 1 a channel, by the training images' statistics."""
     mean = train.mean((0, 1, 2), dtype=np.float64)
