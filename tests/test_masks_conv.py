@@ -16,7 +16,8 @@ import tensorflow as tf
 
 import tf_autodropout as tad
 from tests import reference
-from tf_autodropout.masks import draw_mask, encode, make_key, unpack
+from tests.drawing import draw_mask
+from tf_autodropout.masks import encode, make_key, unpack
 
 LEVEL = 1e-4
 SHAPES = [(1, 1), (1, 6), (5, 1), (2, 2), (3, 3), (4, 4), (5, 8), (7, 7), (8, 8), (9, 4), (11, 13), (12, 10), (33, 17)]

@@ -15,7 +15,8 @@ import tensorflow as tf
 
 import tf_autodropout as tad
 from tests import reference
-from tf_autodropout.masks import draw_mask, encode, make_key, unpack
+from tests.drawing import draw_mask
+from tf_autodropout.masks import encode, make_key, unpack
 
 LEVEL = 1e-4
 

@@ -12,8 +12,9 @@ from keras.src import testing
 
 import tf_autodropout as tad
 from tests import reference
+from tests.drawing import draw_mask
 from tf_autodropout.layers import assign_patterns, pattern_layers
-from tf_autodropout.masks import apply_mask, draw_mask, encode, fold_in, make_key
+from tf_autodropout.masks import apply_mask, encode, fold_in, make_key
 
 CONV = tad.ConvPattern(size=2, stride=1, repeat=2, rotate=30)
 TRANSFORMER = tad.TransformerPattern(size=2, stride=1, rate=0.5)

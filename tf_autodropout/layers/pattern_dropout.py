@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_autodropout.masks import apply_mask, check_shape, draw_mask, encode, fold_in, make_key, unpack
+from tf_autodropout.masks import apply_pattern, check_shape, encode, unpack
 from tf_autodropout.masks.values import Values
 from tf_autodropout.patterns import ConvPattern, Pattern, PatternSet, TransformerPattern
 
@@ -130,19 +130,15 @@ class PatternDropout(keras.layers.Layer):
         if not self.mutable and self._acting().is_identity:
             return inputs
         values = unpack(type(self._pattern), self._values) if self.mutable else self._encoded()
-        shape = tuple(
-            static if static is not None else dynamic
-            for static, dynamic in zip(inputs.shape, tf.unstack(tf.shape(inputs), len(inputs.shape)), strict=True)
-        )
-        mask = draw_mask(values, shape, self._next_key(), self.data_format, self.token_axis)
-        return apply_mask(inputs, mask)
+        replica = tf.distribute.get_replica_context()
+        number = replica.replica_id_in_sync_group if replica else 0
+        return apply_pattern(inputs, values, self._next_seed(), number, self.data_format, self.token_axis)
 
-    def _next_key(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Key of this layer, step and replica; moves on to the next step."""
+    def _next_seed(self) -> tf.Tensor:
+        """(seed, step) of this call; moves on to the next step."""
         state = tf.convert_to_tensor(self.seed_state)
         self.seed_state.assign(state + tf.constant([0, 1]))
-        replica = tf.distribute.get_replica_context()
-        return fold_in(make_key(state), replica.replica_id_in_sync_group if replica else 0)
+        return state
 
     def _acting(self) -> Pattern:
         """The pattern as it acts here: on a skip connection only by its residual token."""

@@ -4,6 +4,13 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_autodropout.masks.cases import by_case
+from tf_autodropout.masks.draw import draw
+from tf_autodropout.masks.drop import Drop
+from tf_autodropout.masks.fusion import fused
+from tf_autodropout.masks.hashing import fold_in, make_key
+from tf_autodropout.masks.values import Values
+
 
 def apply_mask(h: Any, mask: Any) -> tf.Tensor:
     """Returns `h * (Size(m) / Sum(m)) * m` over the whole tensor, the batch included.
@@ -13,7 +20,7 @@ def apply_mask(h: Any, mask: Any) -> tf.Tensor:
         mask: Keep mask (boolean or 0/1) that broadcasts to the shape of `h`.
 
     Returns:
-        Tensor like `h`; zeros where `Sum(m) = 0`, never NaN. Size and Sum are counted in integers,
+        Tensor like `h`; zeros where the mask is 0, never NaN. Size and Sum are counted in integers,
         whatever the dtype of `h`.
 
     Example:
@@ -25,11 +32,67 @@ def apply_mask(h: Any, mask: Any) -> tf.Tensor:
     Reference:
         Pham and Le, AutoDropout, AAAI 2021, Equation 1.
     """
-    h = tf.convert_to_tensor(h)
-    mask = tf.cast(mask, tf.bool)
-    kept = tf.reduce_sum(tf.cast(mask, tf.int32))
+    dropped = tf.logical_not(tf.cast(mask, tf.bool))
     # The mask may broadcast: the ratio of its own size to its own sum is that of the full mask.
-    size = tf.cast(tf.size(mask), tf.float32)
-    ratio = tf.math.divide_no_nan(size, tf.cast(kept, tf.float32))
-    ratio = tf.minimum(ratio, float(h.dtype.max))  # float16 ends at 65504, and 0 * inf is NaN
-    return h * tf.cast(tf.cast(mask, tf.float32) * ratio, h.dtype)  # Eq. 1
+    drop = Drop(dropped, tf.constant(True), tf.size(dropped))
+    return _equation_1(tf.convert_to_tensor(h), drop, drop.ratio())
+
+
+def apply_pattern(
+    h: Any, values: Values, seed: Any, replica: Any = 0, data_format: str = "channels_last", token_axis: int = 1
+) -> tf.Tensor:
+    """Draws the mask of a pattern and applies it: `apply_mask(h, keep_mask(...))` at the speed of memory.
+
+    No mask of the size of `h` is kept for the backward pass, which draws it again from the seed.
+
+    Args:
+        h: Floating-point tensor.
+        values: The pattern, constants or scalar tensors.
+        seed: As for `make_key`.
+        replica: Integer that makes the masks of replicas differ.
+        data_format: As for `keep_mask`.
+        token_axis: As for `keep_mask`.
+
+    Returns:
+        Tensor like `h`.
+
+    Reference:
+        Pham and Le, AutoDropout, AAAI 2021, Equation 1.
+    """
+    h = tf.convert_to_tensor(h)
+
+    def drawn(one: Values, x: tf.Tensor) -> Drop:
+        return draw(one, static_shape(x), fold_in(make_key(seed), replica), data_format, token_axis)
+
+    def forward(h: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def case(one: Values | None) -> tuple[tf.Tensor, tf.Tensor]:
+            if one is None:
+                return tf.identity(h), tf.constant(1.0)
+            drop = drawn(one, h)
+            ratio = drop.ratio()
+            return _equation_1(h, drop, ratio), ratio
+
+        return by_case(values, case)
+
+    def backward(dy: tf.Tensor, ratio: tf.Tensor) -> tf.Tensor:
+        return by_case(values, lambda one: tf.identity(dy) if one is None else _equation_1(dy, drawn(one, dy), ratio))
+
+    @tf.custom_gradient
+    def apply(h: tf.Tensor) -> Any:
+        y, ratio = fused(forward, h)(h)
+        return y, lambda dy: fused(backward, h)(dy, ratio)
+
+    return apply(h)
+
+
+def static_shape(x: tf.Tensor) -> tuple[Any, ...]:
+    """Returns the sizes of `x`: ints where they are known while tracing, else scalar tensors."""
+    if x.shape.is_fully_defined():
+        return tuple(x.shape)
+    sizes = zip(x.shape, tf.unstack(tf.shape(x), x.shape.rank), strict=True)
+    return tuple(static if static is not None else dynamic for static, dynamic in sizes)
+
+
+def _equation_1(h: tf.Tensor, drop: Drop, ratio: tf.Tensor) -> tf.Tensor:
+    ratio = tf.minimum(ratio, float(h.dtype.max))  # float16 ends at 65504
+    return tf.where(drop.mask(), tf.zeros((), h.dtype), h * tf.cast(ratio, h.dtype))  # Eq. 1

@@ -1,31 +1,32 @@
-"""The keep mask of a `ConvPattern` on `(N, H, W, C)`, by integer coordinate arithmetic."""
+"""What a `ConvPattern` drops on `(N, H, W, C)`, by integer coordinate arithmetic."""
 
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tf_autodropout.masks.hashing import Key, bernoulli, counters, fold_in, uniform_below
-from tf_autodropout.masks.values import GEOMETRY_BITS, ConvValues, is_constant
+from tf_autodropout.masks.drop import Drop
+from tf_autodropout.masks.hashing import RATE_BITS, Key, bernoulli, counters, fold_in, uniform_below
+from tf_autodropout.masks.values import GEOMETRY_BITS, IDENTITY, ConvValues, is_constant
 
 _ONE = 1 << GEOMETRY_BITS
 
 
-def conv_mask(values: ConvValues, shape: tuple[Any, ...], key: Key, data_format: str) -> tf.Tensor:
-    """Draws one keep mask.
+def conv_drop(values: ConvValues, shape: tuple[Any, ...], key: Key, data_format: str) -> Drop:
+    """Draws what one mask drops.
 
     Args:
-        values: The pattern, constants or scalar tensors.
+        values: The pattern, constants or scalar tensors; `share_c` a constant.
         shape: `(N, H, W, C)` in the order of `data_format`; ints or scalar tensors.
         key: Random key of this layer, step and replica.
         data_format: `"channels_last"` or `"channels_first"`.
 
     Returns:
-        Boolean tensor, True = keep, that broadcasts to `shape`.
+        `Drop`, which broadcasts to `shape`.
     """
     first = data_format == "channels_first"
     n, c, h, w = shape if first else (shape[0], shape[3], shape[1], shape[2])
-    draws = 1 if is_constant(values.share_c) and values.share_c else c
+    draws = 1 if values.share_c else c
 
     def per_map(x: tf.Tensor) -> tf.Tensor:  # (N, C or 1) -> broadcasts over rows and columns
         return x[:, :, None, None] if first else x[:, None, None, :]
@@ -35,20 +36,22 @@ def conv_mask(values: ConvValues, shape: tuple[Any, ...], key: Key, data_format:
 
     u, v = _pattern_coordinates(values, h, w)  # (H, 1), (1, W) if axis-aligned, else (H, W) both
     low_u, high_u, low_v, high_v = (reduce(x) for x in (u, v) for reduce in (tf.reduce_min, tf.reduce_max))
-    index = counters(n, draws)  # (N, C)
-    if not is_constant(values.share_c):
-        shared = tf.cast(values.share_c, tf.bool)
-        index = tf.where(shared, counters(n, 1), index)  # as many draws as with a constant
+    index = counters(n, draws)  # (N, C or 1)
     covered = tf.logical_and(_int32(values.height) > high_u - low_u, _int32(values.width) > high_v - low_v)
     o_y = _offset(values.height, values, low_u, high_u, covered, fold_in(key, 1), index)
     o_x = _offset(values.width, values, low_v, high_v, covered, fold_in(key, 2), index)
     in_rows = _in_profile(on_map(u) - per_map(o_y), values.height, values)
     in_columns = _in_profile(on_map(v) - per_map(o_x), values.width, values)
-    dropped = tf.logical_and(in_rows, in_columns)
-    if not (is_constant(values.rate) and values.rate == 1 << 24):
-        applied = bernoulli(fold_in(key, 3), index, values.rate)  # (N, C)
-        dropped = tf.logical_and(dropped, per_map(applied))
-    return tf.logical_not(dropped)
+    if not (is_constant(values.rate) and values.rate == 1 << RATE_BITS):
+        applied = bernoulli(fold_in(key, 3), index, values.rate)  # (N, C or 1)
+        in_rows = tf.logical_and(in_rows, per_map(applied))
+    map_axes = (2, 3) if first else (1, 2)
+    return Drop(in_rows, in_columns, n * draws * h * w, map_axes if _is_straight(values) else ())
+
+
+def _is_straight(values: ConvValues) -> bool:
+    """True where rotation and shear are known to be none."""
+    return all(map(is_constant, values.matrix)) and values.matrix == IDENTITY
 
 
 def _pattern_coordinates(values: ConvValues, h: Any, w: Any) -> tuple[tf.Tensor, tf.Tensor]:
@@ -56,8 +59,8 @@ def _pattern_coordinates(values: ConvValues, h: Any, w: Any) -> tuple[tf.Tensor,
 
     Works on doubled centred coordinates, `2x = 2j - (W-1)`, so that centres of even maps are integers.
     """
-    matrix = (values.m_xx, values.m_xy, values.m_yx, values.m_yy)
-    if all(map(is_constant, matrix)) and matrix == (_ONE, 0, 0, _ONE):
+    matrix = values.matrix
+    if _is_straight(values):
         return tf.range(h)[:, None], tf.range(w)[None, :]
     if all(map(is_constant, (*matrix, h, w))):
         rows, columns = np.arange(h, dtype=np.int64)[:, None], np.arange(w, dtype=np.int64)[None, :]

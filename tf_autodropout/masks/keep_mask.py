@@ -5,10 +5,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_autodropout.masks.conv import conv_mask
-from tf_autodropout.masks.hashing import Key, make_key
-from tf_autodropout.masks.transformer import transformer_mask
-from tf_autodropout.masks.values import ConvValues, Values, encode
+from tf_autodropout.masks.draw import draw
+from tf_autodropout.masks.hashing import make_key
+from tf_autodropout.masks.values import encode
 from tf_autodropout.patterns import ConvPattern, Pattern
 
 DATA_FORMATS = ("channels_last", "channels_first")
@@ -45,15 +44,11 @@ def keep_mask(
         Pham and Le, AutoDropout, AAAI 2021, Figures 2 to 4.
     """
     check_shape(pattern, len(shape), data_format, token_axis)
-    mask = draw_mask(encode(pattern), tuple(shape), make_key(seed), data_format, token_axis)
-    return tf.cast(mask, tf.float32)
-
-
-def draw_mask(values: Values, shape: tuple[Any, ...], key: Key, data_format: str, token_axis: int) -> tf.Tensor:
-    """Draws a boolean mask from encoded values: what `keep_mask` and the layer share."""
-    if isinstance(values, ConvValues):
-        return conv_mask(values, shape, key, data_format)
-    return transformer_mask(values, shape, key, token_axis)
+    values = encode(pattern)
+    if pattern.is_identity:
+        return tf.ones([1] * len(shape))
+    dropped = draw(values, tuple(shape), make_key(seed), data_format, token_axis).mask()
+    return 1.0 - tf.cast(dropped, tf.float32)
 
 
 def check_shape(pattern: Pattern, rank: int, data_format: str, token_axis: int) -> None:

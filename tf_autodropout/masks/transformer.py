@@ -1,24 +1,25 @@
-"""The keep mask of a `TransformerPattern` on `(N, T, C)`, or with the tokens on any other axis."""
+"""What a `TransformerPattern` drops on `(N, T, C)`, or with the tokens on any other axis."""
 
 from typing import Any
 
 import tensorflow as tf
 
+from tf_autodropout.masks.drop import Drop
 from tf_autodropout.masks.hashing import Key, bernoulli, counters, fold_in, uniform_below
-from tf_autodropout.masks.values import TransformerValues, is_constant
+from tf_autodropout.masks.values import TransformerValues
 
 
-def transformer_mask(values: TransformerValues, shape: tuple[Any, ...], key: Key, token_axis: int) -> tf.Tensor:
-    """Draws one keep mask.
+def transformer_drop(values: TransformerValues, shape: tuple[Any, ...], key: Key, token_axis: int) -> Drop:
+    """Draws what one mask drops.
 
     Args:
-        values: The pattern, constants or scalar tensors.
+        values: The pattern, constants or scalar tensors; `share_c` a constant.
         shape: Axis 0 is the example, `token_axis` the token, all others together are C.
         key: Random key of this layer, step and replica.
         token_axis: Axis of the tokens: 1 for `(N, T, C)`, 3 for attention `(N, heads, T, keys)`.
 
     Returns:
-        Boolean tensor, True = keep, that broadcasts to `shape`.
+        `Drop`, which broadcasts to `shape`.
     """
     rank = len(shape)
     n, t = shape[0], shape[token_axis]
@@ -32,20 +33,15 @@ def transformer_mask(values: TransformerValues, shape: tuple[Any, ...], key: Key
     draw = tf.where(tf.cast(values.share_t, tf.bool), block, tf.range(t)[None, :])  # (N, T)
     draw = draw + t * tf.range(n)[:, None]
 
-    feature_sizes = [1 if axis in (0, token_axis) else shape[axis] for axis in range(rank)]
+    feature_sizes = [1 if axis in (0, token_axis) or values.share_c else shape[axis] for axis in range(rank)]
     features: Any = 1
-    for feature_size in feature_sizes:
-        features = features * feature_size
-    if is_constant(values.share_c) and values.share_c:
-        feature = tf.zeros([1] * rank, tf.int32)
-    else:
-        feature = tf.reshape(tf.range(features), feature_sizes)
-        if not is_constant(values.share_c):
-            feature = tf.where(tf.cast(values.share_c, tf.bool), 0, feature)
+    for axis in range(rank):
+        features = features * (1 if axis in (0, token_axis) else shape[axis])
 
     def on_tokens(x: tf.Tensor) -> tf.Tensor:  # (N, T) -> broadcasts over C
         return tf.reshape(x, [n if axis == 0 else t if axis == token_axis else 1 for axis in range(rank)])
 
-    counter = tf.cast(on_tokens(draw) * features + feature, tf.uint32)
-    dropped = tf.logical_and(bernoulli(fold_in(key, 2), counter, values.rate), on_tokens(affected))
-    return tf.logical_not(dropped)
+    # As many features as there are, shared or not: both draw the same for the first one.
+    counter = tf.cast(on_tokens(draw * features), tf.uint32) + counters(*feature_sizes)
+    drawn = bernoulli(fold_in(key, 2), counter, values.rate)
+    return Drop(drawn, on_tokens(affected), n * t * (1 if values.share_c else features))

@@ -14,6 +14,7 @@ from tf_autodropout.masks.hashing import RATE_BITS
 from tf_autodropout.patterns import ConvPattern, Pattern, TransformerPattern
 
 GEOMETRY_BITS = 32
+IDENTITY = (1 << GEOMETRY_BITS, 0, 0, 1 << GEOMETRY_BITS)  # inverse geometry without rotation and shear
 _STEEPEST = float(2**16)  # entries of the inverse geometry are cut off here; no map is that wide
 
 
@@ -30,6 +31,15 @@ class ConvValues(NamedTuple):
     m_yy: Any
     share_c: Any
     rate: Any  # in 2^-24
+
+    @property
+    def matrix(self) -> tuple[Any, Any, Any, Any]:
+        """The inverse geometry, row by row."""
+        return self.m_xx, self.m_xy, self.m_yx, self.m_yy
+
+    def with_matrix(self, matrix: tuple[Any, Any, Any, Any]) -> "ConvValues":
+        """Returns these values with another inverse geometry."""
+        return self._replace(**dict(zip(("m_xx", "m_xy", "m_yx", "m_yy"), matrix, strict=True)))
 
 
 class TransformerValues(NamedTuple):

@@ -1,0 +1,36 @@
+"""One branch for each kind of mask, so that the kinds do not pay for each other when values are variables."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import tensorflow as tf
+
+from tf_autodropout.masks.values import IDENTITY, ConvValues, Values, is_constant
+
+
+def by_case(values: Values, function: Callable[[Values | None], Any]) -> Any:
+    """Returns `function(values)`, or `function(None)` for a pattern that drops nothing.
+
+    Variable values are handed on with what decides the shape of the computation as constants
+    (`share_c`, and no rotation or shear where there is none): each case is a branch of one switch, and
+    a step runs only the branch that its values ask for.
+
+    Args:
+        values: The pattern, constants or scalar tensors.
+        function: Must return tensors of the same shapes and dtypes in all cases.
+    """
+    if is_constant(values[0]):
+        return function(None if values[0] == 0 or values.rate == 0 else values)
+    shared = tf.cast(values.share_c, tf.int32)
+    if isinstance(values, ConvValues):
+        turned = tf.reduce_any([tf.not_equal(now, entry) for now, entry in zip(values.matrix, IDENTITY, strict=True)])
+        case = shared + 2 * tf.cast(turned, tf.int32)
+        straight = values.with_matrix(IDENTITY)
+        kinds: list[Values] = [one._replace(share_c=share) for one in (straight, values) for share in (0, 1)]
+    else:
+        case = shared
+        kinds = [values._replace(share_c=share) for share in (0, 1)]
+    nothing = tf.logical_or(tf.equal(values[0], 0), tf.equal(values.rate, 0))
+    case = tf.where(nothing, 0, case + 1)
+    return tf.switch_case(case, [partial(function, kind) for kind in (None, *kinds)])
