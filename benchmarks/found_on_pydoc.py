@@ -65,7 +65,7 @@ def main() -> None:
     rows = {"no dropout": scores(task, task.classics()[0], store)}
     for name, rates in RATES.items():
         for rate in rates:
-            contender = classic(name, rate, task.sequence_length)
+            contender = classic(name, rate)
             rows[contender.name] = scores(task, contender, store)
     tuned = min((name for name in rows if name != "no dropout"), key=lambda name: rows[name]["valid"])
     found = {}

@@ -121,3 +121,52 @@ def transformer_mask(pattern, tokens, features, start, drops):
             if drops[block if pattern.share_t else token][0 if pattern.share_c else feature]:
                 mask[token, feature] = 0
     return mask
+
+
+# The offsets of a drawn mask: the random bits once more, in plain Python integers
+
+
+def mixed(first, second, counter):
+    """32 random bits of a key (first, second) and a counter."""
+    x = (counter + first) % 2**32
+    x = (x ^ x >> 16) * 0x7FEB352D % 2**32
+    x ^= second
+    x = (x ^ x >> 15) * 0x846CA68B % 2**32
+    return x ^ x >> 16
+
+
+def derived(key, number):
+    """The key derived from `key` and a number."""
+    first = mixed(*key, number)
+    return first, mixed(key[1], first, (number + 0x9E3779B9) % 2**32)
+
+
+def drawn_offset(pattern, height, width, seed, example, channel, channels):
+    """(o_y, o_x) of one map, "all" where the pattern covers it, None where it is not applied."""
+    key = derived(seed, 2)
+    index = example if pattern.share_c else example * channels + channel
+    threshold = round(pattern.rate * 2**24)
+    if (mixed(*derived(key, 3), index) >> 8) >= threshold:
+        return None
+    if covers(pattern, height, width):
+        return "all"
+    return tuple(
+        low + (mixed(*derived(key, axis), index) >> 1) % (high - low + 1)
+        for axis, (low, high) in enumerate(legal_offsets(pattern, height, width), start=1)
+    )
+
+
+def mask_at(pattern, height, width, offset):
+    return np.zeros((height, width)) if offset == "all" else conv_mask(pattern, height, width, offset)
+
+
+def drops_over_all_offsets(pattern, height, width):
+    """(H, W) counts: at how many legal offsets each cell is dropped."""
+    u, v = coordinates(pattern, height, width)
+    side_y, side_x = as_pair(pattern.size)
+    (low_y, high_y), (low_x, high_x) = legal_offsets(pattern, height, width)
+    rows, columns = (np.flatnonzero(profile(s, pattern.stride, pattern.repeat)) for s in (side_y, side_x))
+    # The two offsets are independent of each other: count each, and multiply.
+    at_rows = sum(np.isin(u - offset, rows).astype(np.int64) for offset in range(low_y, high_y + 1))
+    at_columns = sum(np.isin(v - offset, columns).astype(np.int64) for offset in range(low_x, high_x + 1))
+    return at_rows * at_columns

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tf_autodropout.patterns import ConvPattern, PatternSet
+from tf_autodropout.patterns.checks import WHOLE
 from tf_autodropout.search.tasks.cifar10 import _average_down, cifar10_small_task
 from tf_autodropout.search.tasks.digits import digits_task
 from tf_autodropout.search.tasks.pydoc import TEST_TOKENS, TRAIN_TOKENS, VALID_TOKENS, load_corpus, pydoc_task
@@ -53,7 +54,7 @@ def test_text_reward_is_80_over_validation_perplexity() -> None:
     taken = np.take_along_axis(log_p, targets[..., None].astype(int), -1)[..., 0]
     by_hand = math.exp(-taken.mean())
     assert result.metrics["valid_perplexity"] == pytest.approx(by_hand, rel=1e-3)
-    scores = task.test(classic("Dropout", 0.2, 32), seed=0)
+    scores = task.test(classic("Dropout", 0.2), seed=0)
     assert scores["test"] != scores["valid"]
     assert task.child.traces == 1
 
@@ -64,7 +65,7 @@ def test_classics_are_the_exact_members() -> None:
     assert not by_name["no dropout"]
     word, variational = by_name["Word Dropout(0.1)"]["ffn"], by_name["Variational Dropout(0.2)"]["ffn"]
     assert (word.size, word.stride, word.share_c, word.rate) == (1, 0, True, 0.1)  # type: ignore[attr-defined]
-    assert (variational.size, variational.share_t) == (32, True)  # type: ignore[attr-defined]
+    assert (variational.size, variational.share_t) == (WHOLE, True)  # type: ignore[attr-defined]
 
 
 def test_digits_splits_are_apart_and_standardized() -> None:

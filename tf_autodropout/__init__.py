@@ -9,7 +9,7 @@ do not wait for TensorFlow.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tf_autodropout.patterns import ConvPattern, PatternSet, TransformerPattern
+from tf_autodropout.patterns import ConvPattern, PatternSet, TransformerPattern, members
 
 if TYPE_CHECKING:
     from tf_autodropout import models, search, visualize
@@ -24,6 +24,7 @@ __all__ = [
     "PatternSet",
     "TransformerPattern",
     "keep_mask",
+    "members",
     "models",
     "search",
     "visualize",

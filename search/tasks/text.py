@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tf_autodropout.models import transformer_lm
 from tf_autodropout.models.transformer_lm import transformer_sites
-from tf_autodropout.patterns import PatternSet, TransformerPattern
+from tf_autodropout.patterns import PatternSet, members
 from tf_autodropout.search.space import SearchSpace
 from tf_autodropout.search.tasks.base import Contender, Result
 from tf_autodropout.search.tasks.child import Child, Split
@@ -64,7 +64,7 @@ class TextTask:
     batch_size: int = 32
     sequence_length: int = 32
     num_layers: int = 2
-    hidden_dim: int = 64
+    hidden_dim: int = 128
     num_heads: int = 4
     learning_rate: float = 3e-3
     score: str = field(default="test perplexity", init=False)
@@ -88,9 +88,9 @@ class TextTask:
     def classics(self) -> list[Contender]:
         return [
             Contender("no dropout", PatternSet({})),
-            classic("Dropout", 0.2, self.sequence_length),
-            classic("Variational Dropout", 0.2, self.sequence_length),
-            classic("Word Dropout", 0.1, self.sequence_length),
+            classic("Dropout", 0.2),
+            classic("Variational Dropout", 0.2),
+            classic("Word Dropout", 0.1),
         ]
 
     def describe(self) -> dict[str, Any]:
@@ -141,20 +141,19 @@ class TextTask:
         return float(np.exp(self.child.evaluate(split, _sequence_loss, _EVALUATION_BATCH)["loss"]))
 
 
-def classic(name: str, rate: float, sequence_length: int) -> Contender:
+def classic(name: str, rate: float) -> Contender:
     """Returns a classic member of the pattern space, at softmax, output and ffn.
 
     Args:
         name: `"Dropout"`, `"Variational Dropout"` or `"Word Dropout"`.
         rate: Drop probability.
-        sequence_length: T; Variational Dropout shares its draw over the whole sequence.
     """
-    pattern = {
-        "Dropout": TransformerPattern(size=1, rate=rate),
-        "Variational Dropout": TransformerPattern(size=sequence_length, share_t=True, rate=rate),
-        "Word Dropout": TransformerPattern(size=1, share_c=True, rate=rate),
+    member = {
+        "Dropout": members.dropout,
+        "Variational Dropout": members.variational_dropout,
+        "Word Dropout": members.word_dropout,
     }[name]
-    return Contender(f"{name}({rate:g})", PatternSet(dict.fromkeys(CLASSIC_SITES, pattern)))
+    return Contender(f"{name}({rate:g})", PatternSet(dict.fromkeys(CLASSIC_SITES, member(rate))))
 
 
 def _token_loss(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

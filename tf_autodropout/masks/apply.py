@@ -35,7 +35,8 @@ def apply_mask(h: Any, mask: Any) -> tf.Tensor:
     dropped = tf.logical_not(tf.cast(mask, tf.bool))
     # The mask may broadcast: the ratio of its own size to its own sum is that of the full mask.
     drop = Drop(dropped, tf.constant(True), tf.size(dropped))
-    return _equation_1(tf.convert_to_tensor(h), drop, drop.ratio())
+    h = tf.convert_to_tensor(h)
+    return _equation_1(h, drop, drop.ratio(_exact(h)))
 
 
 def apply_pattern(
@@ -61,21 +62,28 @@ def apply_pattern(
     """
     h = tf.convert_to_tensor(h)
 
-    def drawn(one: Values, x: tf.Tensor) -> Drop:
-        return draw(one, static_shape(x), fold_in(make_key(seed), replica), data_format, token_axis)
+    def drawn(one: Values, x: tf.Tensor, zero: Any = 0) -> Drop:
+        return draw(one, static_shape(x), fold_in(make_key(seed), replica + zero), data_format, token_axis)
 
     def forward(h: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         def case(one: Values | None) -> tuple[tf.Tensor, tf.Tensor]:
             if one is None:
-                return tf.identity(h), tf.constant(1.0)
+                return tf.identity(h), tf.ones((), _exact(h))
             drop = drawn(one, h)
-            ratio = drop.ratio()
+            ratio = drop.ratio(_exact(h))
             return _equation_1(h, drop, ratio), ratio
 
         return by_case(values, case)
 
     def backward(dy: tf.Tensor, ratio: tf.Tensor) -> tf.Tensor:
-        return by_case(values, lambda one: tf.identity(dy) if one is None else _equation_1(dy, drawn(one, dy), ratio))
+        # No ratio is negative, but XLA cannot know: or else it would see that both passes draw the same
+        # mask, and keep that of the forward pass.
+        zero = tf.cast(ratio < 0, tf.int32)
+
+        def case(one: Values | None) -> tf.Tensor:
+            return tf.identity(dy) if one is None else _equation_1(dy, drawn(one, dy, zero), ratio)
+
+        return by_case(values, case)
 
     @tf.custom_gradient
     def apply(h: tf.Tensor) -> Any:
@@ -91,6 +99,11 @@ def static_shape(x: tf.Tensor) -> tuple[Any, ...]:
         return tuple(x.shape)
     sizes = zip(x.shape, tf.unstack(tf.shape(x), x.shape.rank), strict=True)
     return tuple(static if static is not None else dynamic for static, dynamic in sizes)
+
+
+def _exact(h: tf.Tensor) -> tf.DType:
+    """The dtype in which the ratio is computed: float32 has room for every ratio, float16 has not."""
+    return tf.float64 if h.dtype == tf.float64 else tf.float32
 
 
 def _equation_1(h: tf.Tensor, drop: Drop, ratio: tf.Tensor) -> tf.Tensor:

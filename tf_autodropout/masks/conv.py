@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_autodropout.masks.drop import Drop
-from tf_autodropout.masks.hashing import RATE_BITS, Key, bernoulli, counters, fold_in, uniform_below
+from tf_autodropout.masks.drop import Drop, once
+from tf_autodropout.masks.hashing import RATE_BITS, Key, bernoulli, counters, fold_in, positive_bits
 from tf_autodropout.masks.values import GEOMETRY_BITS, IDENTITY, ConvValues, is_constant
 
 _ONE = 1 << GEOMETRY_BITS
+FAR = 2**31 - 1
 
 
 def conv_drop(values: ConvValues, shape: tuple[Any, ...], key: Key, data_format: str) -> Drop:
@@ -38,15 +39,17 @@ def conv_drop(values: ConvValues, shape: tuple[Any, ...], key: Key, data_format:
     low_u, high_u, low_v, high_v = (reduce(x) for x in (u, v) for reduce in (tf.reduce_min, tf.reduce_max))
     index = counters(n, draws)  # (N, C or 1)
     covered = tf.logical_and(_int32(values.height) > high_u - low_u, _int32(values.width) > high_v - low_v)
-    o_y = _offset(values.height, values, low_u, high_u, covered, fold_in(key, 1), index)
-    o_x = _offset(values.width, values, low_v, high_v, covered, fold_in(key, 2), index)
-    in_rows = _in_profile(on_map(u) - per_map(o_y), values.height, values)
-    in_columns = _in_profile(on_map(v) - per_map(o_x), values.width, values)
+    applied = True
     if not (is_constant(values.rate) and values.rate == 1 << RATE_BITS):
         applied = bernoulli(fold_in(key, 3), index, values.rate)  # (N, C or 1)
-        in_rows = tf.logical_and(in_rows, per_map(applied))
-    map_axes = (2, 3) if first else (1, 2)
-    return Drop(in_rows, in_columns, n * draws * h * w, map_axes if _is_straight(values) else ())
+    rows, columns = _Profile(values.height, values), _Profile(values.width, values)
+    # Positions of the cells in the profiles, `u - o_y` and `v - o_x`.
+    in_rows = on_map(u - low_u + rows.length - 1) - per_map(rows.shift(fold_in(key, 1), index, u, covered, applied))
+    in_columns = on_map(v - low_v + columns.length - 1) - per_map(columns.shift(fold_in(key, 2), index, v, covered))
+    size = n * draws * h * w
+    if _is_straight(values):
+        return Drop(once(rows.holds(in_rows)), once(columns.holds(in_columns)), size, (2, 3) if first else (1, 2))
+    return Drop(rows.holds(in_rows), columns.holds(in_columns), size)
 
 
 def _is_straight(values: ConvValues) -> bool:
@@ -82,24 +85,39 @@ def _map_back(matrix: Any, rows: Any, columns: Any, h: Any, w: Any, shift: Any) 
     return u, v
 
 
-def _offset(
-    size: Any, values: ConvValues, low: tf.Tensor, high: tf.Tensor, covered: tf.Tensor, key: Key, index: tf.Tensor
-) -> tf.Tensor:
-    """Draws offsets in `[low - L + 1, high]`, `L = repeat*size + (repeat-1)*stride`: (N, C)."""
-    length = _int32(values.repeat * size + (values.repeat - 1) * values.stride)
-    start = low - length + 1
-    drawn = start + uniform_below(key, index, tf.maximum(high - start + 1, 1))
-    return tf.where(covered, low, drawn)
+class _Profile:
+    """`repeat` runs of `size` dropped cells with `stride` kept cells between them."""
 
+    def __init__(self, size: Any, values: ConvValues) -> None:
+        self.single = is_constant(values.repeat) and 1 in (values.repeat, values.stride + 1)
+        self.length = _int32(values.repeat * size + (values.repeat - 1) * values.stride)  # L
+        # Runs that touch are one run.
+        joined = tf.logical_or(tf.equal(values.stride, 0), tf.equal(values.repeat, 1))
+        self.run = tf.where(joined, self.length, _int32(size))
+        self.period = _int32(size + values.stride)
+        self.frequency = tf.where(joined, 0.0, 1.0 / tf.cast(tf.maximum(self.period, 1), tf.float32))
 
-def _in_profile(t: tf.Tensor, size: Any, values: ConvValues) -> tf.Tensor:
-    """True where position `t` of the profile is in one of its runs of dropped cells."""
-    period = tf.maximum(_int32(size + values.stride), 1)
-    length = _int32(values.repeat) * period  # the kept cells after the last run do not matter below
-    inside = tf.logical_and(t >= 0, t < length)
-    if is_constant(values.repeat) and values.repeat == 1:
-        return tf.logical_and(inside, t < _int32(size))
-    return tf.logical_and(inside, tf.math.floormod(t, period) < _int32(size))
+    def shift(self, key: Key, index: tf.Tensor, u: tf.Tensor, covered: tf.Tensor, applied: Any = True) -> tf.Tensor:
+        """Draws `o - (min(u) - L + 1)`, uniform in `0 ... max(u) - min(u) + L - 1`: int32, shaped as `index`.
+
+        Where the pattern covers the map it is L - 1, the offset min(u); where it is not applied it is
+        out of every map's reach. The remainder comes last: see `once`.
+        """
+        legal = tf.reduce_max(u) - tf.reduce_min(u) + self.length
+        drawn = positive_bits(key, index)
+        drawn, limit = tf.where(covered, self.length - 1, drawn), tf.where(covered, FAR, legal)
+        drawn, limit = tf.where(applied, drawn, FAR - 1), tf.where(applied, limit, FAR)
+        return tf.truncatemod(drawn, limit)
+
+    def holds(self, t: tf.Tensor) -> tf.Tensor:
+        """True where position `t` of the profile is in one of its runs."""
+        inside = tf.cast(t, tf.uint32) < tf.cast(self.length, tf.uint32)  # and not negative
+        if self.single:
+            return inside
+        # An integer remainder would cost most of the mask. (t + 1/2) / period is at least 1 / (2 period)
+        # away from every integer, so its float32 has the right floor for all t < 2^22.
+        passed = tf.cast((tf.cast(t, tf.float32) + 0.5) * self.frequency, tf.int32)
+        return tf.logical_and(inside, t - passed * self.period < self.run)
 
 
 def _int32(value: Any) -> tf.Tensor:

@@ -69,8 +69,12 @@ def make_key(seed: Any) -> Key:
 
 def uniform_below(key: Key, counter: tf.Tensor, limit: Any) -> tf.Tensor:
     """Draws int32 uniformly in `0 ... limit - 1`; the bias of the remainder is below limit / 2^31."""
-    positive = tf.bitwise.right_shift(random_bits(key, counter), _u32(1))
-    return tf.math.floormod(tf.cast(positive, tf.int32), tf.cast(limit, tf.int32))
+    return tf.truncatemod(positive_bits(key, counter), tf.cast(limit, tf.int32))
+
+
+def positive_bits(key: Key, counter: tf.Tensor) -> tf.Tensor:
+    """Returns 31 random bits for each `counter` as an int32 that is not negative."""
+    return tf.cast(tf.bitwise.right_shift(random_bits(key, counter), _u32(1)), tf.int32)
 
 
 def bernoulli(key: Key, counter: tf.Tensor, threshold: Any) -> tf.Tensor:

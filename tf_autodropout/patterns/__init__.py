@@ -1,5 +1,6 @@
 """Patterns as plain, frozen values with a JSON form. Nothing here knows TensorFlow."""
 
+from tf_autodropout.patterns import members
 from tf_autodropout.patterns.conv_pattern import ConvPattern
 from tf_autodropout.patterns.document import DocumentError
 from tf_autodropout.patterns.pattern import Pattern
@@ -7,4 +8,13 @@ from tf_autodropout.patterns.pattern_set import PatternSet, patterns_for
 from tf_autodropout.patterns.site import Site
 from tf_autodropout.patterns.transformer_pattern import TransformerPattern
 
-__all__ = ["ConvPattern", "DocumentError", "Pattern", "PatternSet", "Site", "TransformerPattern", "patterns_for"]
+__all__ = [
+    "ConvPattern",
+    "DocumentError",
+    "Pattern",
+    "PatternSet",
+    "Site",
+    "TransformerPattern",
+    "members",
+    "patterns_for",
+]

@@ -5,6 +5,7 @@ import numbers
 from typing import Any
 
 LONGEST = 2**30  # cells a pattern may span: masks count in int32
+WHOLE = LONGEST  # a size that covers every map and every sequence
 
 
 def invalid(name: str, expected: str, received: Any) -> ValueError:
@@ -53,5 +54,7 @@ def check_factor(value: Any) -> float:
 
 
 def scaled_length(length: int, factor: float) -> int:
-    """Scales a count of cells, half up; what was there stays at least one cell."""
+    """Scales a count of cells, half up; what was there stays at least one cell, what covers all does so."""
+    if length == WHOLE:
+        return WHOLE
     return max(1, math.floor(length * factor + 0.5)) if length else 0

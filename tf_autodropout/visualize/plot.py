@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from tf_autodropout.masks import keep_mask
 from tf_autodropout.patterns import ConvPattern, Pattern, PatternSet, TransformerPattern
+from tf_autodropout.patterns.checks import WHOLE
 
 _MARGINAL_DRAWS = 256
 
@@ -112,12 +113,16 @@ def summary(pattern: Pattern) -> str:
         return "no pattern"
     flags = [name.replace("_", " ") for name in ("share_t", "share_c", "residual") if getattr(pattern, name, False)]
     if isinstance(pattern, ConvPattern):
-        lines = [f"{pattern.height}×{pattern.width} stride {pattern.stride} ×{pattern.repeat}"]
+        lines = [f"{_size(pattern.height)}×{_size(pattern.width)} stride {pattern.stride} ×{pattern.repeat}"]
         if pattern.rotate or pattern.shear_x or pattern.shear_y:
             lines.append(f"{pattern.rotate:g}° shear {pattern.shear_x:g}, {pattern.shear_y:g}")
         if pattern.rate < 1:
             flags.append(f"rate {pattern.rate:g}")
     else:
         assert isinstance(pattern, TransformerPattern)
-        lines = [f"size {pattern.size} stride {pattern.stride}", f"rate {pattern.rate:g}"]
+        lines = [f"size {_size(pattern.size)} stride {pattern.stride}", f"rate {pattern.rate:g}"]
     return "\n".join([*lines, *([", ".join(flags)] if flags else [])])
+
+
+def _size(size: int) -> str:
+    return "all" if size == WHOLE else str(size)

@@ -1,0 +1,242 @@
+"""What masks cost: each kind of pattern as a multiple of a bare multiply, and a whole train step.
+
+Forward and backward together, medians of interleaved runs in one process, so that a machine that slows
+down slows all of them. `graph` is `tf.function(layer)`, `XLA` is `tf.function(layer, jit_compile=True)`.
+
+Run: `python benchmarks/masks.py`, about 15 minutes alone on 2 cores. Results: `benchmarks/masks.md`.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from environment import environment
+
+import tf_autodropout as tad
+from tf_autodropout.models.wide_resnet import wide_resnet_sites
+from tf_autodropout.patterns.document import write_text
+
+SPATIAL = (64, 32, 32, 64)
+TEXT = (64, 70, 410)
+TURNED = {"size": 4, "stride": 2, "repeat": 3, "rotate": 30, "shear_x": 0.25}
+STEP_BATCH = 64
+STEPS = ("no dropout", "axis-aligned", "rotated and sheared", "Keras Dropout")
+
+# name -> pattern, bar in graph mode, bar under XLA
+SPATIAL_ROWS: dict[str, tuple[Any, float, float]] = {
+    "axis-aligned, share_c": (tad.ConvPattern(4, 2, 3, share_c=True), 1.5, 1.2),
+    "axis-aligned, independent channels": (tad.ConvPattern(4, 2, 3), 2.5, 1.5),
+    "rotated and sheared, share_c": (tad.ConvPattern(**TURNED, share_c=True), 1.7, 1.3),
+    "rotated and sheared, independent channels": (tad.ConvPattern(**TURNED), 4, 3),
+    "elementwise: Dropout(0.2)": (tad.TransformerPattern(1, rate=0.2), 6, 4),
+}
+TEXT_ROWS: dict[str, tuple[Any, float, float]] = {
+    "shared along C": (tad.TransformerPattern(4, 2, share_c=True, rate=0.2), 2, 1.3),
+    "share_t": (tad.TransformerPattern(4, 2, share_t=True, rate=0.2), 5, 4),
+    "elementwise: Dropout(0.2)": (tad.TransformerPattern(1, rate=0.2), 6, 4),
+}
+
+
+class BareMultiply(keras.layers.Layer):
+    """Multiplies by a scalar variable: what the others are measured by."""
+
+    def build(self, input_shape: Any) -> None:
+        """Makes the scalar."""
+        self.factor = self.add_weight(shape=(), initializer="ones", trainable=False)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Returns the product."""
+        return inputs * self.factor
+
+
+def forward_and_backward(layer: keras.layers.Layer, shape: tuple[int, ...], jit_compile: bool) -> Callable[..., Any]:
+    """Returns a compiled function from `(h, dy)` to `(y, dh)`."""
+    layer(tf.zeros((1, *shape[1:])), training=False)  # variables are made outside the function
+
+    @tf.function(jit_compile=jit_compile)
+    def both(h: tf.Tensor, dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(h)
+            y = layer(h, training=True)
+        return y, tape.gradient(y, h, dy)
+
+    return both
+
+
+def medians(functions: dict[str, Callable[[], Any]], runs: int) -> dict[str, float]:
+    """Returns the median seconds of each function, the runs of all interleaved."""
+    for function in functions.values():
+        function()
+        function()
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(runs):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def layer_table(shape: tuple[int, ...], rows: dict[str, tuple[Any, float, float]], runs: int) -> list[str]:
+    """Times the pattern layers beside Keras' own."""
+    rng = np.random.default_rng(0)
+    h, dy = (tf.constant(rng.normal(size=shape), tf.float32) for _ in range(2))
+    rivals: dict[str, Callable[[], keras.layers.Layer]] = {
+        "`keras.layers.Dropout(0.2)`": lambda: keras.layers.Dropout(0.2)
+    }
+    if len(shape) == 4:
+        rivals["`keras.layers.SpatialDropout2D(0.2)`"] = lambda: keras.layers.SpatialDropout2D(0.2)
+        rivals["`keras_cv.layers.DropBlock2D(0.2, 4)`"] = drop_block
+    makers: dict[str, Callable[[], keras.layers.Layer]] = {"bare multiply": BareMultiply}
+    for name, (pattern, _, _) in rows.items():
+        makers[name] = lambda pattern=pattern: tad.PatternDropout(pattern, seed=0)
+        makers[f"{name}, in variables"] = lambda pattern=pattern: tad.PatternDropout(pattern, seed=0, mutable=True)
+    nothing = type(next(iter(rows.values()))[0])()
+    makers["size 0, in variables"] = lambda: tad.PatternDropout(nothing, seed=0, mutable=True)
+    makers |= rivals
+    columns = []
+    for jit_compile in (False, True):
+        functions, errors = {}, {}
+        for name, make in makers.items():
+            try:
+                function = forward_and_backward(make(), shape, jit_compile)
+                function(h, dy)
+                functions[name] = lambda function=function: function(h, dy)
+            except Exception as error:  # a rival that does not run is part of the table
+                if name not in rivals:
+                    raise
+                errors[name] = f"fails: {type(error).__name__}"
+        seconds = medians(functions, runs)
+        bare = seconds["bare multiply"]
+        columns.append({name: f"{value / bare:.2f}" for name, value in seconds.items()} | errors)
+        print(
+            f"{shape} jit_compile={jit_compile}: bare {1e3 * bare:.2f} ms, {columns[-1]}", file=sys.stderr, flush=True
+        )
+    bars = {name: (f"{graph:g}", f"{xla:g}") for name, (_, graph, xla) in rows.items()}
+    lines = [f"`{shape}` float32", "", "| | graph | bar | XLA | bar |", "|---|---:|---:|---:|---:|"]
+    for name in makers:
+        graph_bar, xla_bar = bars.get(name, ("", ""))
+        lines.append(f"| {name} | {columns[0][name]} | {graph_bar} | {columns[1][name]} | {xla_bar} |")
+    return [*lines, ""]
+
+
+def drop_block() -> keras.layers.Layer:
+    """keras-cv's DropBlock, an optional package."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import keras_cv
+    return keras_cv.layers.DropBlock2D(0.2, 4)
+
+
+def train_step(kind: str, jit_compile: bool) -> Callable[[], Any]:
+    """Returns one train step of WRN-28-2 on a fixed batch, a pattern at every batch-norm."""
+    keras.utils.set_random_seed(0)
+    pattern = {
+        "axis-aligned": tad.ConvPattern(4, 2, 3),
+        "rotated and sheared": tad.ConvPattern(**TURNED),
+    }.get(kind)
+    sites = wide_resnet_sites(28, 2)
+    patterns = tad.PatternSet({site.name: pattern for site in sites}) if pattern else None
+    model = tad.models.wide_resnet(28, 2, patterns=patterns, dropout=0.2 if kind == "Keras Dropout" else 0.0)
+    optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
+    optimizer.build(model.trainable_variables)
+    rng = np.random.default_rng(0)
+    images = tf.constant(rng.normal(size=(STEP_BATCH, 32, 32, 3)), tf.float32)
+    labels = tf.constant(rng.integers(0, 10, STEP_BATCH), tf.int32)
+
+    @tf.function(jit_compile=jit_compile)
+    def step() -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            logits = model(images, training=True)
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+        optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+        return loss
+
+    return step
+
+
+def resident(field: str) -> int:
+    """Returns a field of /proc/self/status in kB."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split(f"{field}:")[1].split()[0])
+
+
+def peak_memory(kind: str, jit_compile: bool) -> int:
+    """Returns the peak resident kB of three train steps, over what the process held before the model."""
+    before = resident("VmRSS")
+    step = train_step(kind, jit_compile)
+    step()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here: without tracing and compilation
+    for _ in range(3):
+        step()
+    return resident("VmHWM") - before
+
+
+def step_table(runs: int) -> list[str]:
+    """Times the train steps in one process, and takes each one's peak memory in a process of its own."""
+    columns = []
+    for jit_compile in (False, True):
+        seconds = medians({kind: train_step(kind, jit_compile) for kind in STEPS}, runs)
+        memory = {}
+        for kind in STEPS:
+            command = [sys.executable, __file__, "--peak-memory", kind, *(["--jit"] if jit_compile else [])]
+            memory[kind] = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+        columns.append((seconds, memory))
+        print(f"jit_compile={jit_compile}: {seconds} {memory}", file=sys.stderr, flush=True)
+    lines = [
+        f"WRN-28-2, batch {STEP_BATCH}, 32x32, float32: a train step over one without dropout, time and memory",
+        "",
+        "| at every batch-norm | graph, time | bar | memory | bar | XLA, time | bar | memory | bar |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for kind in STEPS:
+        cells = []
+        for (seconds, memory), bar in zip(columns, ("1.05", "1.03"), strict=True):
+            ours = kind in STEPS[1:3]
+            cells += [f"{seconds[kind] / seconds[STEPS[0]]:.3f}", bar if ours else ""]
+            cells += [f"{memory[kind] / memory[STEPS[0]]:.3f}", "1.03" if ours else ""]
+        lines.append(f"| {kind} | {' | '.join(cells)} |")
+    (graph, graph_memory), (xla, xla_memory) = columns
+    lines += [
+        "",
+        f"The step without dropout: {graph[STEPS[0]]:.2f} s and {graph_memory[STEPS[0]] / 1024:.0f} MB in graph mode, "
+        f"{xla[STEPS[0]]:.2f} s and {xla_memory[STEPS[0]] / 1024:.0f} MB under XLA.",
+    ]
+    return lines
+
+
+def main() -> None:
+    """Runs the benchmark and writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=30, help="runs of each layer; a train step runs two thirds of it")
+    parser.add_argument("--only", choices=["layers", "steps"], help="half of the tables, printed only")
+    parser.add_argument("--peak-memory", choices=STEPS, help=argparse.SUPPRESS)
+    parser.add_argument("--jit", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.peak_memory:
+        print(peak_memory(options.peak_memory, options.jit))
+        return
+    lines = ["# What masks cost", "", f"{environment()} Command: `python benchmarks/masks.py`.", ""]
+    lines += [f"Forward and backward as multiples of a bare multiply, medians of {options.runs} interleaved runs.", ""]
+    if options.only != "steps":
+        lines += layer_table(SPATIAL, SPATIAL_ROWS, options.runs) + layer_table(TEXT, TEXT_ROWS, options.runs)
+    if options.only != "layers":
+        lines += step_table(max(2, 2 * options.runs // 3))
+    print("\n".join(lines))
+    if not options.only:
+        write_text(Path(__file__).with_suffix(".md"), "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    main()

@@ -1,0 +1,262 @@
+"""How masks are computed: fused passes, nothing kept for the backward pass, one branch a case, legal on a TPU."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_autodropout as tad
+from tests import reference
+from tf_autodropout.layers import pattern_layers
+
+TURNED = tad.ConvPattern(size=2, stride=1, repeat=2, rotate=30, shear_x=0.2)
+KINDS = {
+    "straight": tad.ConvPattern(size=2, stride=1, repeat=2),
+    "straight-shared": tad.ConvPattern(size=2, stride=1, repeat=2, share_c=True),
+    "turned": TURNED,
+    "turned-shared": tad.ConvPattern(size=(2, 3), rotate=30, share_c=True, rate=0.7),
+    "spatial": tad.members.spatial_dropout(0.3),
+    "path": tad.members.drop_path(0.3),
+    "dropout": tad.members.dropout(0.3),
+    "word": tad.members.word_dropout(0.3),
+    "variational": tad.members.variational_dropout(0.3),
+    "blocks": tad.TransformerPattern(size=3, stride=2, share_t=True, rate=0.5),
+    "nothing": tad.ConvPattern(),
+    "nothing-text": tad.TransformerPattern(),
+}
+MAPS, TOKENS = (4, 9, 7, 6), (4, 13, 10)
+each_kind = pytest.mark.parametrize("pattern", KINDS.values(), ids=list(KINDS))
+jit_or_not = pytest.mark.parametrize("jit_compile", [False, True])
+
+
+def shape_of(pattern):
+    return MAPS if isinstance(pattern, tad.ConvPattern) else TOKENS
+
+
+def a_layer(pattern, mutable=False, **kwargs):
+    return tad.PatternDropout(pattern, seed=3, mutable=mutable, **kwargs)
+
+
+def both_ways(layer, jit_compile=False):
+    """A compiled function from (h, dy) to (y, dh)."""
+
+    @tf.function(jit_compile=jit_compile)
+    def function(h, dy):
+        with tf.GradientTape() as tape:
+            tape.watch(h)
+            y = layer(h, training=True)
+        return y, tape.gradient(y, h, dy)
+
+    return function
+
+
+def numbers(shape, seed=0, dtype="float32"):
+    return tf.constant(np.random.default_rng(seed).uniform(0.5, 2, shape), dtype)
+
+
+# Forward and backward
+
+
+@each_kind
+@jit_or_not
+@pytest.mark.parametrize("mutable", [False, True])
+def test_the_backward_pass_draws_the_mask_of_the_forward_pass(pattern, jit_compile, mutable):
+    h, dy = numbers(shape_of(pattern)), numbers(shape_of(pattern), 1)
+    function = both_ways(a_layer(pattern, mutable), jit_compile)
+    for _ in range(3):
+        y, dh = function(h, dy)
+        assert (dh / dy).numpy() == pytest.approx((y / h).numpy(), rel=1e-5)
+        if pattern.is_identity:
+            assert (y.numpy() == h.numpy()).all()
+
+
+@each_kind
+def test_eager_graph_and_xla_agree_with_values_fixed_and_in_variables(pattern):
+    h, dy = numbers(shape_of(pattern)), numbers(shape_of(pattern), 1)
+    eager = a_layer(pattern)
+    others = [both_ways(a_layer(pattern, mutable), jit) for mutable in (False, True) for jit in (False, True)]
+    for _ in range(2):
+        with tf.GradientTape() as tape:
+            tape.watch(h)
+            y = eager(h, training=True)
+        dh = tape.gradient(y, h, dy)
+        for other in others:
+            for ours, wanted in zip(other(h, dy), (y, dh), strict=True):
+                assert ours.numpy() == pytest.approx(wanted.numpy(), rel=1e-6)
+
+
+def test_the_second_derivative_goes_through_too():
+    h = numbers(MAPS)
+    layer = a_layer(TURNED)
+    with tf.GradientTape() as outer:
+        outer.watch(h)
+        with tf.GradientTape() as tape:
+            tape.watch(h)
+            y = layer(h, training=True)
+            loss = tf.reduce_sum(y**3)
+        first = tape.gradient(loss, h)
+    scale = (y / h).numpy()
+    assert outer.gradient(first, h).numpy() == pytest.approx(6 * scale**3 * h.numpy(), rel=1e-4)
+
+
+def test_float64_has_the_precision_of_float64():
+    pattern = tad.ConvPattern(size=3)
+    y = tad.PatternDropout(pattern, seed=1, dtype="float64")(tf.ones((3, 7, 7, 1), tf.float64), training=True).numpy()
+    assert y.max() == y.size / np.count_nonzero(y)
+
+
+def calls(graph):
+    return [op for op in graph.get_operations() if op.type in ("PartitionedCall", "StatefulPartitionedCall")]
+
+
+def cells(tensor):
+    return tensor.shape.num_elements()
+
+
+@each_kind
+@pytest.mark.parametrize("mutable", [False, True])
+def test_nothing_of_the_size_of_h_is_kept_for_the_backward_pass(pattern, mutable):
+    if pattern.is_identity and not mutable:
+        return
+    shape = shape_of(pattern)
+    graph = both_ways(a_layer(pattern, mutable)).get_concrete_function(tf.TensorSpec(shape), tf.TensorSpec(shape)).graph
+    forward, backward = calls(graph)  # each one compiled function
+    size = int(np.prod(shape))
+    for call, own in ((forward, "h"), (backward, "dy")):
+        assert call.get_attr("_XlaMustCompile")
+        assert [x.name for x in call.inputs if cells(x) >= size / 8] == [f"{own}:0"]
+        assert sum(cells(x) >= size / 8 for x in call.outputs) == 1
+    masks = [x.name for op in graph.get_operations() for x in op.outputs if x.dtype in (tf.bool, tf.int32, tf.uint32)]
+    assert all(cells(graph.get_tensor_by_name(name)) <= 4 for name in masks)
+
+
+# Within one HLO module, XLA could merge the mask of the backward pass with that of the forward pass.
+@pytest.mark.parametrize("name", ["straight", "turned", "turned-shared", "dropout", "blocks"])
+@pytest.mark.parametrize("mutable", [False, True])
+def test_xla_keeps_no_mask_for_the_backward_pass(name, mutable):
+    pattern = KINDS[name]
+    shape = (64, 32, 32, 64) if isinstance(pattern, tad.ConvPattern) else (64, 70, 410)
+    h = tf.zeros(shape)
+    layer = a_layer(pattern, mutable)
+    layer(h)
+    text = both_ways(layer, True).experimental_get_compiler_ir(h, h)(stage="optimized_hlo")
+    # Arrays inside a fused computation live in registers; all others in memory.
+    blocks = re.split(r"\n(?=(?:ENTRY )?%\S+ \()", text)
+    stored = "\n".join(block for block in blocks if not block.startswith("%fused_computation"))
+    sizes = ",".join(map(str, shape))
+    masks = set(re.findall(rf"(%\S+) = (?:pred|s8|u8|s32|u32|s64)\[{sizes}\]", stored))
+    applied = re.findall(rf"= f32\[{sizes}\]\S* fusion\(([^)]*)\)", stored)
+    reading = [arguments for arguments in applied if masks & set(re.findall(r"%[^\s,)]+", arguments))]
+    # The forward pass may read the mask that it has counted; the backward pass draws its own.
+    assert len(applied) >= 2
+    assert len(reading) <= len(applied) // 2
+
+
+def test_a_size_unknown_while_tracing_is_computed_without_compiling_for_each_size():
+    layer = a_layer(TURNED)
+    function = tf.function(lambda x: layer(x, training=True), input_signature=[tf.TensorSpec((None, None, None, 3))])
+    assert not calls(function.get_concrete_function().graph)
+    for shape in ((2, 5, 6, 3), (3, 8, 8, 3)):
+        assert function(tf.ones(shape)).shape == shape
+
+
+def test_an_unknown_batch_is_compiled():
+    layer = a_layer(TURNED)
+    function = tf.function(lambda x: layer(x, training=True), input_signature=[tf.TensorSpec((None, 9, 7, 6))])
+    assert len(calls(function.get_concrete_function().graph)) == 1
+    eager = a_layer(TURNED)
+    for batch in (4, 2):
+        x = tf.ones((batch, 9, 7, 6))
+        assert function(x).numpy() == pytest.approx(eager(x, training=True).numpy(), rel=1e-6)
+
+
+# Exactness
+
+SIDES = [(1, 1), (1, 6), (5, 1), (2, 2), (3, 3), (4, 4), (5, 8), (7, 7), (8, 8), (9, 4), (11, 13), (12, 10), (33, 17)]
+
+
+def random_case(index):
+    rng = np.random.default_rng(1000 + index)
+    height, width = SIDES[index] if index < len(SIDES) else (int(rng.integers(1, 34)), int(rng.integers(1, 18)))
+    turned = rng.random() < 0.7
+    pattern = tad.ConvPattern(
+        size=tuple(int(side) for side in rng.integers(1, 9, 2)),
+        stride=int(rng.integers(0, 6)),
+        repeat=int(rng.integers(1, 5)),
+        rotate=float(rng.uniform(-180, 180)) if turned else 0.0,
+        shear_x=float(rng.uniform(-1, 1)) if turned and rng.random() < 0.5 else 0.0,
+        shear_y=float(rng.uniform(-1, 1)) if turned and rng.random() < 0.5 else 0.0,
+        share_c=bool(rng.random() < 0.3),
+        rate=float(rng.choice([1.0, 0.6])),
+    )
+    return pattern, height, width
+
+
+@pytest.mark.parametrize("hundred", range(3))
+def test_300_random_patterns_equal_numpy_at_the_same_offsets(hundred):
+    for index in range(100 * hundred, 100 * hundred + 100):
+        pattern, height, width = random_case(index)
+        shape = (2, height, width, 3)
+        drawn = np.broadcast_to(tad.keep_mask(pattern, shape, (index, 7)).numpy(), shape)
+        for n, c in np.ndindex(2, 3):
+            offset = reference.drawn_offset(pattern, height, width, (index, 7), n, c, channels=3)
+            wanted = np.ones((height, width)) if offset is None else reference.mask_at(pattern, height, width, offset)
+            assert (drawn[n, :, :, c] == wanted).all(), f"{pattern} on {height}x{width} at offset {offset}"
+
+
+@pytest.mark.parametrize("hundred", range(3))
+def test_over_all_offsets_of_300_random_patterns_every_cell_is_dropped_equally_often(hundred):
+    for index in range(100 * hundred, 100 * hundred + 100):
+        pattern, height, width = random_case(index)
+        if reference.covers(pattern, height, width):
+            continue
+        dropped = reference.drops_over_all_offsets(pattern, height, width)
+        side_y, side_x = reference.as_pair(pattern.size)
+        assert (dropped == pattern.repeat * side_y * pattern.repeat * side_x).all(), f"{pattern} on {height}x{width}"
+
+
+# TPU
+
+
+def small_network(patterns, mutable):
+    """Convolutions with batch-norm, then tokens: every pattern somewhere."""
+    inputs = keras.Input(MAPS[1:], batch_size=MAPS[0])
+    x = inputs
+    for index, pattern in enumerate(patterns):
+        if isinstance(pattern, tad.ConvPattern):
+            x = keras.layers.Conv2D(6, 3, padding="same")(x)
+            x = keras.layers.BatchNormalization()(x)
+            x = a_layer(pattern, mutable, site=str(index))(x)
+    x = keras.layers.Reshape((9, 42))(x)
+    for index, pattern in enumerate(patterns):
+        if isinstance(pattern, tad.TransformerPattern):
+            x = a_layer(pattern, mutable, site=str(index))(keras.layers.Dense(10)(x))
+    return keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(x)))
+
+
+@pytest.mark.parametrize("mutable", [False, True])
+def test_a_train_step_with_every_kind_of_pattern_is_legal_on_a_tpu(mutable):
+    model = small_network(list(KINDS.values()), mutable)
+    assert len(pattern_layers(model)) == len(KINDS)
+    optimizer = keras.optimizers.Adam(1e-3)
+    optimizer.build(model.trainable_variables)
+
+    @tf.function(jit_compile=True)
+    def step(images, labels):
+        with tf.GradientTape() as tape:
+            logits = model(images, training=True)
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+        optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+        return loss
+
+    arguments = tf.ones(MAPS), tf.zeros(MAPS[0], tf.int32)
+    program = step.experimental_get_compiler_ir(*arguments)(stage="stablehlo")
+    assert "stablehlo.multiply" in program
+    assert "custom_call" not in program
+    assert not re.search(r"tensor<[^>]*\?", program)  # a dynamic dimension
+    assert not re.search(r"stablehlo\.(dynamic_(reshape|iota|broadcast_in_dim|pad|conv|gather)|rng)\b", program)
+    before = [variable.numpy() for variable in model.trainable_variables]
+    assert np.isfinite(step(*arguments))
+    assert any((variable.numpy() != old).any() for variable, old in zip(model.trainable_variables, before, strict=True))
