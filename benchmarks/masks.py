@@ -11,6 +11,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -30,7 +31,15 @@ SPATIAL = (64, 32, 32, 64)
 TEXT = (64, 70, 410)
 TURNED = {"size": 4, "stride": 2, "repeat": 3, "rotate": 30, "shear_x": 0.25}
 STEP_BATCH = 64
-STEPS = ("no dropout", "axis-aligned", "rotated and sheared", "Keras Dropout")
+STEPS = {
+    "no dropout": None,
+    "bare multiply": tad.ConvPattern(1),
+    "axis-aligned": tad.ConvPattern(4, 2, 3),
+    "axis-aligned, share_c": tad.ConvPattern(4, 2, 3, share_c=True),
+    "rotated and sheared, share_c": tad.ConvPattern(**TURNED, share_c=True),
+    "rotated and sheared": tad.ConvPattern(**TURNED),
+    "Keras Dropout": tad.ConvPattern(1),
+}
 
 # name -> pattern, bar in graph mode, bar under XLA
 SPATIAL_ROWS: dict[str, tuple[Any, float, float]] = {
@@ -138,21 +147,56 @@ def drop_block() -> keras.layers.Layer:
     return keras_cv.layers.DropBlock2D(0.2, 4)
 
 
-def train_step(kind: str, jit_compile: bool) -> Callable[[], Any]:
-    """Returns one train step of WRN-28-2 on a fixed batch, a pattern at every batch-norm."""
+def scale_table(draws: int = 200) -> list[str]:
+    """Measures how far Eq. 1's scale is from the classic `1 / (1 - rate)`, mask by mask."""
+    rate = 0.2
+    cases = (
+        ("Dropout", tad.members.dropout(rate), TEXT),
+        ("Spatial Dropout", tad.members.spatial_dropout(rate), SPATIAL),
+        ("Word Dropout", tad.members.word_dropout(rate), TEXT),
+        ("Variational Dropout", tad.members.variational_dropout(rate), TEXT),
+        ("DropPath", tad.members.drop_path(rate), SPATIAL),
+    )
+    lines = [
+        f"Eq. 1's scale over `1 / (1 - {rate})`, {draws} masks",
+        "",
+        "| member | shape | mean | standard deviation |",
+        "|---|---|---:|---:|",
+    ]
+    for name, pattern, shape in cases:
+        masks = (tad.keep_mask(pattern, shape, (1, k)) for k in range(draws))
+        scales = [(1 - rate) / float(tf.reduce_mean(mask)) for mask in masks]
+        lines.append(f"| {name} | `{shape}` | {statistics.fmean(scales):.4f} | {statistics.stdev(scales):.4f} |")
+    return [*lines, ""]
+
+
+def at_every_batch_norm(kind: str) -> keras.Model:
+    """Returns WRN-28-2 with one kind of layer at every batch-norm."""
+    pattern = STEPS[kind]
+    if pattern is None:
+        return tad.models.wide_resnet(28, 2)
+    model = tad.models.wide_resnet(
+        28, 2, patterns=dict.fromkeys([site.name for site in wide_resnet_sites(28, 2)], pattern)
+    )
+    rivals = {"bare multiply": lambda: BareMultiply(), "Keras Dropout": lambda: keras.layers.Dropout(0.2)}
+    if kind not in rivals:
+        return model
+
+    def exchanged(layer: keras.layers.Layer) -> keras.layers.Layer:
+        return rivals[kind]() if isinstance(layer, tad.PatternDropout) else type(layer).from_config(layer.get_config())
+
+    return keras.models.clone_model(model, clone_function=exchanged)
+
+
+def train_step(kind: str, jit_compile: bool, batch: int = STEP_BATCH) -> Callable[[], Any]:
+    """Returns one train step of WRN-28-2 on a fixed batch."""
     keras.utils.set_random_seed(0)
-    pattern = {
-        "axis-aligned": tad.ConvPattern(4, 2, 3),
-        "rotated and sheared": tad.ConvPattern(**TURNED),
-    }.get(kind)
-    sites = wide_resnet_sites(28, 2)
-    patterns = tad.PatternSet({site.name: pattern for site in sites}) if pattern else None
-    model = tad.models.wide_resnet(28, 2, patterns=patterns, dropout=0.2 if kind == "Keras Dropout" else 0.0)
+    model = at_every_batch_norm(kind)
     optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
     optimizer.build(model.trainable_variables)
     rng = np.random.default_rng(0)
-    images = tf.constant(rng.normal(size=(STEP_BATCH, 32, 32, 3)), tf.float32)
-    labels = tf.constant(rng.integers(0, 10, STEP_BATCH), tf.int32)
+    images = tf.constant(rng.normal(size=(batch, 32, 32, 3)), tf.float32)
+    labels = tf.constant(rng.integers(0, 10, batch), tf.int32)
 
     @tf.function(jit_compile=jit_compile)
     def step() -> tf.Tensor:
@@ -166,53 +210,71 @@ def train_step(kind: str, jit_compile: bool) -> Callable[[], Any]:
 
 
 def resident(field: str) -> int:
-    """Returns a field of /proc/self/status in kB."""
+    """Returns a field of /proc/self/status in bytes."""
     status = Path("/proc/self/status").read_text()
-    return int(status.split(f"{field}:")[1].split()[0])
+    return 1024 * int(status.split(f"{field}:")[1].split()[0])
 
 
-def peak_memory(kind: str, jit_compile: bool) -> int:
-    """Returns the peak resident kB of three train steps, over what the process held before the model."""
-    before = resident("VmRSS")
-    step = train_step(kind, jit_compile)
+def peak_resident(kind: str, batch: int) -> int:
+    """Returns the process's peak resident bytes over three train steps in graph mode."""
+    step = train_step(kind, False, batch)
     step()
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here: without tracing and compilation
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     for _ in range(3):
         step()
-    return resident("VmHWM") - before
+    return resident("VmHWM")
+
+
+def peak_of_xla(kind: str) -> int:
+    """Returns the bytes that XLA's buffer assignment gives to the train step, temporary arrays and variables."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["XLA_FLAGS"] = f"--xla_dump_to={folder} --xla_dump_hlo_as_text --xla_dump_hlo_module_re=.*step.*"
+        train_step(kind, True)()
+        (report,) = Path(folder).glob("*memory-usage-report.txt")
+        return int(report.read_text().split("Total bytes used: ")[1].split()[0])
+
+
+def in_a_process_of_its_own(*arguments: str) -> int:
+    """Runs this file for one memory figure."""
+    run = subprocess.run([sys.executable, __file__, *arguments], check=True, capture_output=True, text=True)
+    return int(run.stdout.split()[-1])
 
 
 def step_table(runs: int) -> list[str]:
     """Times the train steps in one process, and takes each one's peak memory in a process of its own."""
-    columns = []
+    times, memory = [], []
     for jit_compile in (False, True):
-        seconds = medians({kind: train_step(kind, jit_compile) for kind in STEPS}, runs)
-        memory = {}
-        for kind in STEPS:
-            command = [sys.executable, __file__, "--peak-memory", kind, *(["--jit"] if jit_compile else [])]
-            memory[kind] = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
-        columns.append((seconds, memory))
-        print(f"jit_compile={jit_compile}: {seconds} {memory}", file=sys.stderr, flush=True)
+        times.append(medians({kind: train_step(kind, jit_compile) for kind in STEPS}, runs))
+        print(f"jit_compile={jit_compile}: {times[-1]}", file=sys.stderr, flush=True)
+    # The peak grows with the batch by what a step holds for an example; what XLA's compiler left behind does not.
+    peaks = {
+        kind: [in_a_process_of_its_own("--peak-memory", kind, str(batch)) for batch in (64, 192)] for kind in STEPS
+    }
+    memory.append({kind: large - small for kind, (small, large) in peaks.items()})
+    memory.append({kind: in_a_process_of_its_own("--peak-memory", kind, "xla") for kind in STEPS})
+    print(memory, file=sys.stderr, flush=True)
+    none = "no dropout"
     lines = [
         f"WRN-28-2, batch {STEP_BATCH}, 32x32, float32: a train step over one without dropout, time and memory",
         "",
         "| at every batch-norm | graph, time | bar | memory | bar | XLA, time | bar | memory | bar |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for kind in STEPS:
+    for kind, pattern in STEPS.items():
         cells = []
-        for (seconds, memory), bar in zip(columns, ("1.05", "1.03"), strict=True):
-            ours = kind in STEPS[1:3]
-            cells += [f"{seconds[kind] / seconds[STEPS[0]]:.3f}", bar if ours else ""]
-            cells += [f"{memory[kind] / memory[STEPS[0]]:.3f}", "1.03" if ours else ""]
+        for seconds, held, bar in zip(times, memory, ("1.05", "1.03"), strict=True):
+            ours = isinstance(pattern, tad.ConvPattern) and kind != "bare multiply" and kind != "Keras Dropout"
+            cells += [f"{seconds[kind] / seconds[none]:.3f}", bar if ours else ""]
+            cells += [f"{held[kind] / held[none]:.3f}", "1.03" if ours else ""]
         lines.append(f"| {kind} | {' | '.join(cells)} |")
-    (graph, graph_memory), (xla, xla_memory) = columns
-    lines += [
+    return [
+        *lines,
         "",
-        f"The step without dropout: {graph[STEPS[0]]:.2f} s and {graph_memory[STEPS[0]] / 1024:.0f} MB in graph mode, "
-        f"{xla[STEPS[0]]:.2f} s and {xla_memory[STEPS[0]] / 1024:.0f} MB under XLA.",
+        f"Without dropout: {1e3 * times[0][none]:.0f} ms in graph mode and {1e3 * times[1][none]:.0f} ms under XLA. "
+        f"Memory in graph mode: growth of the process's peak from batch 64 to 192 "
+        f"({memory[0][none] / 2**20:.0f} MB without dropout). Under XLA: its buffer assignment "
+        f"({memory[1][none] / 2**20:.0f} MB).",
     ]
-    return lines
 
 
 def main() -> None:
@@ -220,16 +282,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=30, help="runs of each layer; a train step runs two thirds of it")
     parser.add_argument("--only", choices=["layers", "steps"], help="half of the tables, printed only")
-    parser.add_argument("--peak-memory", choices=STEPS, help=argparse.SUPPRESS)
-    parser.add_argument("--jit", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--peak-memory", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peak_memory:
-        print(peak_memory(options.peak_memory, options.jit))
+        kind, batch = options.peak_memory
+        print(peak_of_xla(kind) if batch == "xla" else peak_resident(kind, int(batch)))
         return
     lines = ["# What masks cost", "", f"{environment()} Command: `python benchmarks/masks.py`.", ""]
     lines += [f"Forward and backward as multiples of a bare multiply, medians of {options.runs} interleaved runs.", ""]
     if options.only != "steps":
         lines += layer_table(SPATIAL, SPATIAL_ROWS, options.runs) + layer_table(TEXT, TEXT_ROWS, options.runs)
+        lines += scale_table()
     if options.only != "layers":
         lines += step_table(max(2, 2 * options.runs // 3))
     print("\n".join(lines))
@@ -238,5 +301,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    tf.get_logger().setLevel("ERROR")
     main()

@@ -1,5 +1,6 @@
 """`PatternDropout`: the Keras layer for any pattern. The maths is in `tf_autodropout.masks`."""
 
+import json
 import numbers
 from dataclasses import replace
 from typing import Any
@@ -150,13 +151,23 @@ class PatternDropout(keras.layers.Layer):
     def _encoded(self) -> Values:
         return encode(self._acting())
 
+    def save_own_variables(self, store: Any) -> None:
+        super().save_own_variables(store)
+        if self.mutable:  # the values do not tell the pattern: a rotation is in them as a matrix only
+            store["pattern"] = np.frombuffer(json.dumps(_to_dict(self._pattern)).encode(), np.uint8)
+
+    def load_own_variables(self, store: Any) -> None:
+        super().load_own_variables({name: store[name] for name in store.keys() if name != "pattern"})  # noqa: SIM118
+        if self.mutable:
+            self._pattern = _from_dict(json.loads(np.array(store["pattern"]).tobytes()))
+
     def compute_output_shape(self, input_shape: Any) -> Any:
         check_shape(self._pattern, len(input_shape), self.data_format, self.token_axis)
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
         config = {
-            "pattern": {"type": self._pattern.TYPE} | self._pattern.to_dict(),
+            "pattern": _to_dict(self._pattern),
             "seed": self.seed,
             "data_format": self.data_format,
             "token_axis": self.token_axis,
@@ -168,10 +179,7 @@ class PatternDropout(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "PatternDropout":
-        config = dict(config)
-        fields = dict(config.pop("pattern"))
-        kind: type[Pattern] = {"ConvPattern": ConvPattern, "TransformerPattern": TransformerPattern}[fields.pop("type")]
-        return cls(pattern=kind.from_dict(fields, "PatternDropout"), **config)
+        return cls(**config | {"pattern": _from_dict(config["pattern"])})
 
 
 def pattern_layers(model: keras.Model) -> dict[str, list[PatternDropout]]:
@@ -200,6 +208,16 @@ def assign_patterns(model: keras.Model, patterns: PatternSet) -> None:
     for site, twins in layers.items():
         for layer in twins:
             layer.assign(patterns.get(site, type(layer.pattern)()))
+
+
+def _to_dict(pattern: Pattern) -> dict[str, Any]:
+    return {"type": pattern.TYPE} | pattern.to_dict()
+
+
+def _from_dict(fields: dict[str, Any]) -> Pattern:
+    fields = dict(fields)
+    kind: type[Pattern] = {"ConvPattern": ConvPattern, "TransformerPattern": TransformerPattern}[fields.pop("type")]
+    return kind.from_dict(fields, "PatternDropout")
 
 
 def _check_pattern(pattern: Any) -> Pattern:

@@ -76,9 +76,10 @@ def apply_pattern(
         return by_case(values, case)
 
     def backward(dy: tf.Tensor, ratio: tf.Tensor) -> tf.Tensor:
-        # No ratio is negative, but XLA cannot know: or else it would see that both passes draw the same
-        # mask, and keep that of the forward pass.
-        zero = tf.cast(ratio < 0, tf.int32)
+        # Always 0, as no ratio is negative, but XLA cannot know: or else it would see that both passes
+        # draw the same mask, and keep the forward pass's, or draw it before dy is there.
+        first = tf.reshape(dy, [-1])[:1]
+        zero = tf.cast(tf.logical_and(ratio < 0, tf.reduce_any(first > 0)), tf.int32)
 
         def case(one: Values | None) -> tf.Tensor:
             return tf.identity(dy) if one is None else _equation_1(dy, drawn(one, dy, zero), ratio)

@@ -11,7 +11,7 @@ class Drop(NamedTuple):
     """Factors, true = drop, whose logical AND broadcasts to the tensor to mask.
 
     Args:
-        rows: First factor; booleans, or 0 and 1 as int32 if `map_axes` are given.
+        rows: First factor; booleans, or 0 and 1 as uint8 if `map_axes` are given.
         columns: Second factor, alike.
         size: Number of cells of `rows & columns`, an int or a scalar tensor.
         map_axes: The axes of rows and columns if `rows` has one column and `columns` has one row: then
@@ -32,7 +32,9 @@ class Drop(NamedTuple):
     def ratio(self, dtype: tf.DType = tf.float32) -> tf.Tensor:
         """`Size(m) / Sum(m)` of Eq. 1; 0 if all is dropped. Counted in integers."""
         if self.map_axes:
-            rows, columns = (tf.reduce_sum(x, self.map_axes, keepdims=True) for x in (self.rows, self.columns))
+            rows, columns = (
+                tf.reduce_sum(tf.cast(x, tf.int32), self.map_axes, keepdims=True) for x in (self.rows, self.columns)
+            )
             dropped = tf.reduce_sum(rows * columns)
         else:
             dropped = _count(tf.cast(self.mask(), tf.int32))
@@ -58,7 +60,7 @@ def _count(flags: tf.Tensor) -> tf.Tensor:
 def once(flags: tf.Tensor) -> tf.Tensor:
     """Returns `flags` as 0 and 1, and has XLA compute them before it broadcasts them.
 
-    XLA repeats cheap arithmetic at each cell that a small tensor is broadcast to; an integer remainder
-    counts as expensive and is computed once.
+    XLA repeats cheap arithmetic at each cell that a small tensor is broadcast to; an integer division
+    counts as expensive and is computed once: `(flag + 2) / 3` is `flag`.
     """
-    return tf.truncatemod(tf.cast(flags, tf.int32), 3)
+    return (tf.cast(flags, tf.uint8) + tf.constant(2, tf.uint8)) // tf.constant(3, tf.uint8)
