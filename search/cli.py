@@ -35,6 +35,13 @@ def cli() -> None:
 @click.option(
     "--fresh-seeds", type=click.IntRange(0), default=3, show_default=True, help="Seeds of the table; 0: no table."
 )
+@click.option(
+    "--finalists",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    help="Best trials retrained on two more seeds before one is called the best; 1: the highest reward decides.",
+)
 @click.option("--granularity", type=click.Choice(GRANULARITIES), help="Sites that share one decision.  [task's own]")
 @click.option("--steps", type=click.IntRange(1), help="Training steps of a child.  [task's own]")
 @click.option("--batch-size", type=click.IntRange(1), help="Examples per step.  [task's own]")
@@ -44,7 +51,16 @@ def cli() -> None:
 @click.option("--depth", type=click.IntRange(1), help="Depth of the Wide ResNet.  [cifar10-small 10]")
 @click.option("--width", type=click.IntRange(1), help="Width of the Wide ResNet.  [cifar10-small 2]")
 @click.option("--data-dir", help="TFDS directory.  [cifar10-small: TFDS' own]")
-def search(task: str, out: Path, trials: int, searcher: str, seed: int, fresh_seeds: int, **task_settings: Any) -> None:
+def search(
+    task: str,
+    out: Path,
+    trials: int,
+    searcher: str,
+    seed: int,
+    fresh_seeds: int,
+    finalists: int,
+    **task_settings: Any,
+) -> None:
     """Runs a search with a live line and ends with the table."""
     settings = {name: value for name, value in task_settings.items() if value is not None}
     check_task(task)
@@ -62,7 +78,7 @@ def search(task: str, out: Path, trials: int, searcher: str, seed: int, fresh_se
         def retraining(name: str) -> None:
             interrupt.check()
             status.start()
-            status.update(f"retraining on fresh seeds for the table: {name}")
+            status.update(f"retraining: {name}")
 
         run(
             task,
@@ -72,6 +88,7 @@ def search(task: str, out: Path, trials: int, searcher: str, seed: int, fresh_se
             seed=seed,
             settings=settings,
             fresh_seeds=fresh_seeds,
+            finalists=finalists,
             observers=[ProgressLine(console, title, trials, before=status), interrupt],
             progress=retraining,
         )

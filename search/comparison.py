@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tf_autodropout.layers import site_seed
 from tf_autodropout.search.ledger import Ledger
 from tf_autodropout.search.tasks.base import Contender, Task
+from tf_autodropout.search.trial import Trial
 
 FOUND = "best PatternSet"
 
@@ -37,7 +38,12 @@ class Row:
 
 
 def compare(
-    task: Task, ledger: Ledger, seed: int, count: int = 3, progress: Callable[[str], None] = lambda name: None
+    task: Task,
+    ledger: Ledger,
+    best: Trial,
+    seed: int,
+    count: int = 3,
+    progress: Callable[[str], None] = lambda name: None,
 ) -> list[Row]:
     """Retrains the best PatternSet and the classics on the same fresh seeds and scores them on test.
 
@@ -46,16 +52,11 @@ def compare(
     Args:
         task: The task of the search.
         ledger: Ledger of the search.
+        best: The trial that stands for the search.
         seed: Seed of the search; the fresh seeds derive from it and were not used for any trial.
         count: Number of fresh seeds, at least 1.
         progress: Called with the name of each contender before each training.
-
-    Raises:
-        ValueError: no trial has finished.
     """
-    best = ledger.best()
-    if best is None:
-        raise ValueError("No trial has finished: there is nothing to compare.")
     contenders = [Contender(FOUND, best.patterns), *task.classics()]
     rows = []
     for contender in contenders:

@@ -87,9 +87,13 @@ class LedgerReader:
             where = f"status NOT IN {_FINAL}"
         elif unconsumed:
             where, order = "consumed_by IS NULL AND reward IS NOT NULL", "finish_order"
+        return self._select(where, order)
+
+    def _select(self, where: str, order: str, count: int = -1) -> list[Trial]:
         rows = self._db.execute(
             "SELECT number, tokens, log_prob, controller_version, patterns, status, attempts, reward, metrics"
-            f" FROM trials WHERE {where} ORDER BY {order}"
+            f" FROM trials WHERE {where} ORDER BY {order} LIMIT ?",
+            (count,),
         )
         return [_trial(row) for row in rows]
 
@@ -105,13 +109,12 @@ class LedgerReader:
         query = "SELECT COUNT(*) FROM trials WHERE controller_version = ?"
         return self._db.execute(query, (version,)).fetchone()[0]
 
-    def best(self) -> Trial | None:
-        """Returns the finished trial with the highest reward, the first one of equals."""
-        finished = [trial for trial in self.trials() if trial.status is Status.FINISHED]
-        return max(finished, key=lambda trial: (trial.reward, -trial.number), default=None)
+    def top(self, count: int) -> list[Trial]:
+        """Returns the finished trials with the highest rewards, best first, the first one of equals first."""
+        return self._select(f"status = '{Status.FINISHED.value}'", "reward DESC, number", count)
 
     def evaluation(self, name: str, seed: int) -> dict[str, Any] | None:
-        """Returns the stored metrics of one line and seed of the final table."""
+        """Returns the stored metrics of one further training: of a name, on a seed."""
         row = self._db.execute("SELECT metrics FROM evaluations WHERE name = ? AND seed = ?", (name, seed)).fetchone()
         return json.loads(row[0]) if row else None
 
@@ -218,7 +221,7 @@ class Ledger(LedgerReader):
             )
 
     def add_evaluation(self, name: str, seed: int, metrics: Mapping[str, Any]) -> None:
-        """Stores the metrics of one line and seed of the final table."""
+        """Stores the metrics of one further training, for the choice of the best or for the final table."""
         self._db.execute("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?)", (name, seed, _dump(metrics)))
 
     def _transaction(self) -> "_Transaction":

@@ -20,7 +20,7 @@ from tf_autodropout.visualize import plot, summary
 BEST, PICTURE, CURVE, REPORT, ROWS = "best.json", "best.png", "best_so_far.png", "report.md", "table.json"
 
 
-def write_best(directory: Path, best: Trial, config: dict[str, Any]) -> PatternSet:
+def write_best(directory: Path, best: Trial, reward: float, config: dict[str, Any]) -> PatternSet:
     """Writes the best PatternSet with its provenance, and its picture."""
     shapes = config["task"]["space"]["sites"]
     notes = {
@@ -29,7 +29,7 @@ def write_best(directory: Path, best: Trial, config: dict[str, Any]) -> PatternS
         "searcher": config["searcher"]["name"],
         "seed": config["seed"],
         "trial": best.number,
-        "reward": best.reward,
+        "reward": reward,
         "space_version": config["task"]["space"]["version"],
         "sites": shapes,
     }
@@ -112,12 +112,17 @@ def print_report(console: Console, directory: Path, ledger: LedgerReader, config
         f"[bold]{config['task']['name']}[/bold], searcher {config['searcher']['name']}, seed {config['seed']}"
     )
     console.print(f"trials: {told or 'none'}")
-    best = ledger.best()
-    if best is None:
-        return
-    console.print(f"[bold]Best PatternSet[/bold]: trial {best.number}, reward {best.reward:.4f}")
+    if (directory / BEST).exists():
+        patterns = PatternSet.load(directory / BEST)
+        number, reward = patterns.provenance["trial"], patterns.provenance["reward"]
+    else:  # the search is still at work
+        top = ledger.top(1)
+        if not top:
+            return
+        patterns, number, reward = top[0].patterns, top[0].number, top[0].reward
+    console.print(f"[bold]Best PatternSet[/bold]: trial {number}, reward {reward:.4f}")
     table = Table("site", "pattern")
-    for site, pattern in best.patterns.items():
+    for site, pattern in patterns.items():
         table.add_row(site, summary(pattern).replace("\n", ", "))
     console.print(table)
     if (directory / ROWS).exists():

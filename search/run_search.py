@@ -9,6 +9,7 @@ from typing import Any
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search import report
 from tf_autodropout.search.comparison import Row, compare
+from tf_autodropout.search.confirmation import best_trial, confirm
 from tf_autodropout.search.engines import Engine, InProcess
 from tf_autodropout.search.ledger import Ledger, check_directory
 from tf_autodropout.search.loop import search_loop
@@ -20,6 +21,7 @@ from tf_autodropout.search.tensorboard import TensorBoard
 
 CAPACITY = 16  # C; the paper fits it to its cluster
 BATCH = 16  # M of the paper
+FINALISTS = 4
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,8 @@ class Search:
     """What a finished search hands back.
 
     Args:
-        best: The PatternSet with the highest reward, with its provenance.
-        reward: Its reward.
+        best: The best PatternSet, with its provenance.
+        reward: Its reward, the mean over the new seeds if it was confirmed.
         rows: The final table, best PatternSet first; empty if it was not asked for.
         directory: Where everything is.
     """
@@ -48,6 +50,7 @@ def run(
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
     fresh_seeds: int = 3,
+    finalists: int = FINALISTS,
     observers: Sequence[Observer] = (),
     progress: Callable[[str], None] = lambda name: None,
 ) -> Search:
@@ -62,8 +65,10 @@ def run(
         seed: Seeds everything.
         settings: Settings of a task given by name.
         fresh_seeds: Seeds of the final table; 0 leaves it out.
+        finalists: The trials with the highest rewards that are retrained on two more seeds, before one of
+            them is called the best; 1: the highest reward decides, as in the paper.
         observers: Hear of everything that happens.
-        progress: Called with the name of each contender before it is retrained for the table.
+        progress: Called with a few words on what is retrained, before each training after the search.
 
     Returns:
         `Search`.
@@ -76,7 +81,7 @@ def run(
     Example:
         >>> import tf_autodropout as tad
         >>> short = {"steps": 20}  # of 200, for the sake of the example
-        >>> found = tad.search.run("digits", trials=2, out="runs/digits", settings=short, fresh_seeds=0)
+        >>> found = tad.search.run("digits", trials=2, out="runs/digits", settings=short, fresh_seeds=0, finalists=1)
         >>> found.best.save("digits.json")
         >>> len(found.best)
         7
@@ -85,7 +90,7 @@ def run(
         Pham and Le, AutoDropout, AAAI 2021, "Search Algorithm".
     """
     directory = Path(out)
-    check_arguments(task, trials, searcher, seed, fresh_seeds)
+    check_arguments(task, trials, searcher, seed, fresh_seeds, finalists)
     check_directory(directory)
     child = make_task(task, **(settings or {})) if isinstance(task, str) else task
     method = SEARCHERS[searcher](child.space, seed)
@@ -105,26 +110,29 @@ def run(
         finally:
             heard.close()
             workers.close()
-        best = ledger.best()
-        if best is None or best.reward is None:
+        confirm(child, ledger, seed, finalists, progress)
+        found = best_trial(ledger, finalists)
+        if found is None:
             errors = [trial.metrics.get("error") for trial in ledger.trials()]
             raise RuntimeError(f"No trial has finished. The last one: {errors[-1] if errors else 'none was made'}")
         config = json.loads(json.dumps(config))
-        found = report.write_best(directory, best, config)
+        best, reward = found
+        patterns = report.write_best(directory, best, reward, config)
         report.write_curve(directory, ledger.finished_in_order())
-        rows = compare(child, ledger, seed, fresh_seeds, progress) if fresh_seeds else []
+        rows = compare(child, ledger, best, seed, fresh_seeds, progress) if fresh_seeds else []
         if rows:
             report.write_table(directory, rows, child.score, child.lower_is_better, config)
-        return Search(found, best.reward, tuple(rows), directory)
+        return Search(patterns, reward, tuple(rows), directory)
     finally:
         ledger.close()
 
 
-def check_arguments(task: Any, trials: int, searcher: str, seed: int, fresh_seeds: int) -> None:
+def check_arguments(task: Any, trials: int, searcher: str, seed: int, fresh_seeds: int, finalists: int) -> None:
     """Raises `ValueError` for what can be seen to be wrong without loading anything."""
     if isinstance(task, str):
         check_task(task)
-    for name, value, minimum in (("trials", trials, 1), ("seed", seed, 0), ("fresh_seeds", fresh_seeds, 0)):
+    numbers = (("trials", trials, 1), ("seed", seed, 0), ("fresh_seeds", fresh_seeds, 0), ("finalists", finalists, 1))
+    for name, value, minimum in numbers:
         if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
             raise ValueError(f"Invalid value for '{name}'. Expected an integer >= {minimum}. Received: {name}={value}")
     if searcher not in SEARCHERS:

@@ -18,7 +18,8 @@ FILES = {"best.json", "best.png", "best_so_far.png", "report.md", "table.json", 
 
 
 def search(out: Path, task: FakeTask | None = None, **kwargs) -> Search:
-    return run(task or FakeTask(), kwargs.pop("trials", 20), out, searcher="random", **kwargs)  # type: ignore[arg-type]
+    kwargs = {"trials": 20, "finalists": 1} | kwargs
+    return run(task or FakeTask(), kwargs.pop("trials"), out, searcher="random", **kwargs)  # type: ignore[arg-type]
 
 
 def test_a_search_writes_all_its_files_and_the_best_is_the_best(tmp_path: Path) -> None:

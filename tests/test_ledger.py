@@ -99,12 +99,11 @@ def test_failed_trials_have_no_reward_and_best_ignores_all_but_finished(ledger: 
     numbers = fill(ledger, 4)
     ledger.finish(Outcome(numbers[0], Status.FAILED, None, {"error": "boom"}))
     ledger.finish(Outcome(numbers[1], Status.INVALID, 0.0))
-    assert ledger.best() is None
+    assert ledger.top(3) == []
     ledger.finish(Outcome(numbers[2], Status.FINISHED, -2.0))
     ledger.finish(Outcome(numbers[3], Status.FINISHED, -2.0))
-    best = ledger.best()
-    assert best is not None
-    assert best.number == numbers[2]
+    assert [t.number for t in ledger.top(3)] == numbers[2:]
+    assert [t.number for t in ledger.top(1)] == [numbers[2]]
     assert [t.number for t in ledger.trials(unconsumed=True)] == numbers[1:]
 
 

@@ -1,0 +1,65 @@
+"""Which trial to call best: the best few are retrained on more seeds before one of them is chosen.
+
+Ours. The highest reward of many noisy ones is in part luck; on small tasks the luck of the seed is as
+large as the lead of the best. The finalists share their new seeds, and only validation is looked at.
+"""
+
+import statistics
+from collections.abc import Callable
+
+from tf_autodropout.layers import site_seed
+from tf_autodropout.search.ledger import Ledger, LedgerReader
+from tf_autodropout.search.tasks.base import Task
+from tf_autodropout.search.trial import Trial
+
+SEEDS = 2
+
+
+def confirm(
+    task: Task, ledger: Ledger, seed: int, finalists: int, progress: Callable[[str], None] = lambda name: None
+) -> None:
+    """Retrains the trials with the highest rewards and stores what they earn; what is there is not trained again.
+
+    Args:
+        task: The task of the search.
+        ledger: Ledger of the search.
+        seed: Seed of the search; the new seeds derive from it and were not used for any trial.
+        finalists: Number of trials; 1 means that the highest reward decides.
+        progress: Called with a few words before each training.
+    """
+    for trial in ledger.top(finalists) if finalists > 1 else ():
+        for index in range(SEEDS):
+            if ledger.evaluation(_key(trial), index) is None:
+                progress(f"trial {trial.number}, one of the {finalists} best, on a new seed")
+                try:
+                    reward = task.train(trial.patterns, site_seed(seed, "confirm", index)).reward
+                except FloatingPointError:
+                    reward = 0.0  # as for a trial that diverges
+                ledger.add_evaluation(_key(trial), index, {"reward": reward})
+
+
+def best_trial(ledger: LedgerReader, finalists: int) -> tuple[Trial, float] | None:
+    """Returns the best trial with its mean reward: over the new seeds, if all finalists have been confirmed.
+
+    Args:
+        ledger: Ledger of the search.
+        finalists: As for `confirm`.
+
+    Returns:
+        Trial and reward; None if no trial has finished. Without confirmation it is the first of the trials with
+        the highest reward.
+    """
+    top = ledger.top(finalists)
+    if not top:
+        return None
+    rewards = [[ledger.evaluation(_key(trial), index) for index in range(SEEDS)] for trial in top]
+    if finalists > 1 and all(None not in row for row in rewards):
+        means = [statistics.fmean(metrics["reward"] for metrics in row if metrics) for row in rewards]
+        place = max(range(len(top)), key=lambda place: (means[place], -place))
+        return top[place], means[place]
+    assert top[0].reward is not None
+    return top[0], top[0].reward
+
+
+def _key(trial: Trial) -> str:
+    return f"confirmation #{trial.number}"

@@ -1,0 +1,87 @@
+"""The best few trials are retrained on new seeds before one of them is called the best."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import FakeTask, score
+from tf_autodropout.layers import site_seed
+from tf_autodropout.patterns import PatternSet
+from tf_autodropout.search import Search, run
+from tf_autodropout.search.ledger import LedgerReader
+from tf_autodropout.search.tasks.base import Result
+
+NEW_SEEDS = [site_seed(0, "confirm", index) for index in range(2)]
+
+
+class LuckyTask(FakeTask):
+    """Every reward of the search has luck in it; on the new seeds there is none."""
+
+    def train(self, patterns: PatternSet, seed: int) -> Result:
+        result = super().train(patterns, seed)
+        return result if seed in NEW_SEEDS else Result(result.reward + len(self.calls) % 5)
+
+
+def search(out: Path, task: FakeTask, **kwargs) -> Search:
+    return run(task, 20, out, searcher="random", fresh_seeds=0, **kwargs)  # type: ignore[arg-type]
+
+
+def trials_of(out: Path):
+    reader = LedgerReader(out)
+    trials = reader.trials()
+    reader.close()
+    return trials
+
+
+def test_the_finalist_that_is_best_on_the_new_seeds_wins(tmp_path: Path) -> None:
+    task = LuckyTask()
+    found = search(tmp_path / "run", task, finalists=4)
+    by_reward = sorted(trials_of(tmp_path / "run"), key=lambda trial: -(trial.reward or 0))
+    wanted = max(by_reward[:4], key=lambda trial: score(trial.patterns))
+    assert wanted.number != by_reward[0].number  # luck would have chosen another one
+    assert found.best.provenance["trial"] == wanted.number
+    assert found.reward == found.best.provenance["reward"] == pytest.approx(score(wanted.patterns))
+    assert [seed for _, seed in task.calls[20:]] == NEW_SEEDS * 4
+    assert not {seed for _, seed in task.calls[:20]} & set(NEW_SEEDS)
+
+
+def test_one_finalist_is_the_highest_reward_and_trains_nothing(tmp_path: Path) -> None:
+    task = LuckyTask()
+    found = search(tmp_path / "run", task, finalists=1)
+    assert len(task.calls) == 20
+    assert found.reward == max(trial.reward or 0 for trial in trials_of(tmp_path / "run"))
+
+
+def test_a_stopped_confirmation_goes_on_and_nothing_is_trained_twice(tmp_path: Path) -> None:
+    whole = search(tmp_path / "whole", LuckyTask())
+    stopped = LuckyTask(lambda call: KeyboardInterrupt() if call == 24 else None)  # type: ignore[arg-type, return-value]
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path / "run", stopped)
+    assert not (tmp_path / "run" / "best.json").exists()
+    task = LuckyTask()
+    found = search(tmp_path / "run", task)
+    assert len(task.calls) == 5  # three were kept
+    assert (found.best, found.reward) == (whole.best, whole.reward)
+    again = LuckyTask()
+    search(tmp_path / "run", again)
+    assert not again.calls
+
+
+def test_a_finalist_that_diverges_on_a_new_seed_counts_0(tmp_path: Path) -> None:
+    best = search(tmp_path / "first", FakeTask()).best.provenance["trial"]
+    task = FakeTask(lambda call: FloatingPointError("nan") if call in (21, 22) else None)  # the first finalist
+    found = search(tmp_path / "run", task)
+    assert found.best.provenance["trial"] != best
+
+
+def test_more_finalists_than_trials(tmp_path: Path) -> None:
+    task = FakeTask()
+    run(task, 2, tmp_path / "run", searcher="random", fresh_seeds=0, finalists=4)  # type: ignore[arg-type]
+    assert len(task.calls) == 6
+
+
+@pytest.mark.parametrize("finalists", [0, -1, 1.5, True])
+def test_the_number_is_checked(tmp_path: Path, finalists) -> None:
+    with pytest.raises(ValueError, match="Invalid value for 'finalists'"):
+        search(tmp_path / "run", FakeTask(), finalists=finalists)
+    assert not (tmp_path / "run").exists()
