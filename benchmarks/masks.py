@@ -3,7 +3,7 @@
 Forward and backward together, medians of interleaved runs in one process, so that a machine that slows
 down slows all of them. `graph` is `tf.function(layer)`, `XLA` is `tf.function(layer, jit_compile=True)`.
 
-Run: `python benchmarks/masks.py`, about 15 minutes alone on 2 cores. Results: `benchmarks/masks.md`.
+Run: `python benchmarks/masks.py`, about 12 minutes alone on 2 cores. Results: `benchmarks/masks.md`.
 """
 
 import argparse
@@ -54,6 +54,13 @@ TEXT_ROWS: dict[str, tuple[Any, float, float]] = {
     "share_t": (tad.TransformerPattern(4, 2, share_t=True, rate=0.2), 5, 4),
     "elementwise: Dropout(0.2)": (tad.TransformerPattern(1, rate=0.2), 6, 4),
 }
+
+NOTES = (
+    "The bars of a step are not met for masks that are rotated with independent channels: each cell then costs about "
+    "ten operations in graph mode, and XLA, which computes the ReLU once more in the backward pass, keeps the forward "
+    "pass's mask for it, a byte a cell. Elsewhere what is over a bar is within a point of it, as is the bare multiply "
+    "under XLA: at 25 sites one more pass over memory is most of what a layer can cost.",
+)
 
 
 class BareMultiply(keras.layers.Layer):
@@ -274,6 +281,8 @@ def step_table(runs: int) -> list[str]:
         f"Memory in graph mode: growth of the process's peak from batch 64 to 192 "
         f"({memory[0][none] / 2**20:.0f} MB without dropout). Under XLA: its buffer assignment "
         f"({memory[1][none] / 2**20:.0f} MB).",
+        "",
+        *NOTES,
     ]
 
 
