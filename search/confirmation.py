@@ -1,7 +1,8 @@
 """Which trial to call best: the best few are retrained on more seeds before one of them is chosen.
 
 Ours. The highest reward of many noisy ones is in part luck; on small tasks the luck of the seed is as
-large as the lead of the best. The finalists share their new seeds, and only validation is looked at.
+large as the lead of the best. The finalists share their new seeds, all that they have earned counts alike,
+and only validation is looked at.
 """
 
 import statistics
@@ -39,7 +40,7 @@ def confirm(
 
 
 def best_trial(ledger: LedgerReader, finalists: int) -> tuple[Trial, float] | None:
-    """Returns the best trial with its mean reward: over the new seeds, if all finalists have been confirmed.
+    """Returns the best trial with its mean reward, over all seeds once all finalists have been confirmed.
 
     Args:
         ledger: Ledger of the search.
@@ -52,13 +53,19 @@ def best_trial(ledger: LedgerReader, finalists: int) -> tuple[Trial, float] | No
     top = ledger.top(finalists)
     if not top:
         return None
-    rewards = [[ledger.evaluation(_key(trial), index) for index in range(SEEDS)] for trial in top]
-    if finalists > 1 and all(None not in row for row in rewards):
-        means = [statistics.fmean(metrics["reward"] for metrics in row if metrics) for row in rewards]
+    earned = [_rewards(ledger, trial) for trial in top]
+    if finalists > 1 and all(len(rewards) == 1 + SEEDS for rewards in earned):
+        means = [statistics.fmean(rewards) for rewards in earned]
         place = max(range(len(top)), key=lambda place: (means[place], -place))
         return top[place], means[place]
-    assert top[0].reward is not None
-    return top[0], top[0].reward
+    return top[0], earned[0][0]
+
+
+def _rewards(ledger: LedgerReader, trial: Trial) -> list[float]:
+    """The reward of the search and those on the new seeds, as far as they are there."""
+    assert trial.reward is not None  # it is finished
+    stored = (ledger.evaluation(_key(trial), index) for index in range(SEEDS))
+    return [trial.reward] + [metrics["reward"] for metrics in stored if metrics is not None]
 
 
 def _key(trial: Trial) -> str:

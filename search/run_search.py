@@ -30,7 +30,7 @@ class Search:
 
     Args:
         best: The best PatternSet, with its provenance.
-        reward: Its reward, the mean over the new seeds if it was confirmed.
+        reward: Its reward, the mean over all its seeds if it was confirmed.
         rows: The final table, best PatternSet first; empty if it was not asked for.
         directory: Where everything is.
     """
