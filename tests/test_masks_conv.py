@@ -277,6 +277,22 @@ def test_a_huge_size_covers_the_map_or_is_refused(size):
     assert pattern is None or (draw(pattern, (2, 4, 4, 3), seed=14) == 0).all()
 
 
+@pytest.mark.parametrize(
+    ("size", "stride", "repeat"), [(3, 2**28, 3), (2**26, 3, 5), (2, 1, 2**23), (5, 4, 10**7), (1, 1, 2**28)]
+)
+def test_profiles_far_longer_than_the_map_are_exact(size, stride, repeat):
+    pattern, side = tad.ConvPattern(size=size, stride=stride, repeat=repeat), 40
+    length = repeat * size + (repeat - 1) * stride
+    mask = draw(pattern, (50, side, side, 1), seed=(3, 9))[..., 0]
+    key = reference.derived((3, 9), 2)
+    for n in range(50):
+        held = []
+        for axis in (1, 2):
+            offset = (reference.mixed(*reference.derived(key, axis), n) >> 1) % (side + length - 1) - length + 1
+            held.append([0 <= i - offset < length and (i - offset) % (size + stride) < size for i in range(side)])
+        assert (mask[n] == 1 - np.outer(*held)).all()
+
+
 def test_a_stride_beyond_the_map_leaves_one_run():
     pattern = tad.ConvPattern(size=1, stride=2**20, repeat=4)
     mask = draw(pattern, (50, 4, 4, 3), seed=14)

@@ -36,20 +36,25 @@ def conv_drop(values: ConvValues, shape: tuple[Any, ...], key: Key, data_format:
         return x[None, None, :, :] if first else x[None, :, :, None]
 
     u, v = _pattern_coordinates(values, h, w)  # (H, 1), (1, W) if axis-aligned, else (H, W) both
-    low_u, high_u, low_v, high_v = (reduce(x) for x in (u, v) for reduce in (tf.reduce_min, tf.reduce_max))
     index = counters(n, draws)  # (N, C or 1)
-    covered = tf.logical_and(_int32(values.height) > high_u - low_u, _int32(values.width) > high_v - low_v)
+    low_u, low_v = tf.reduce_min(u), tf.reduce_min(v)
+    span_u, span_v = tf.reduce_max(u) - low_u, tf.reduce_max(v) - low_v
+    covered = tf.logical_and(_int32(values.height) > span_u, _int32(values.width) > span_v)
     applied = True
     if not (is_constant(values.rate) and values.rate == 1 << RATE_BITS):
         applied = bernoulli(fold_in(key, 3), index, values.rate)  # (N, C or 1)
-    rows, columns = _Profile(values.height, values), _Profile(values.width, values)
-    # Positions of the cells in the profiles, `u - o_y` and `v - o_x`.
-    in_rows = on_map(u - low_u + rows.length - 1) - per_map(rows.shift(fold_in(key, 1), index, u, covered, applied))
-    in_columns = on_map(v - low_v + columns.length - 1) - per_map(columns.shift(fold_in(key, 2), index, v, covered))
+
+    def dropped(side: Any, x: tf.Tensor, low: tf.Tensor, span: tf.Tensor, axis_key: Key) -> tf.Tensor:
+        profile = _Profile(side, values)
+        shift = profile.draw_shift(axis_key, index, span, covered, applied)
+        return profile.holds(on_map(x - low + profile.length - 1), per_map(shift))
+
+    rows = dropped(values.height, u, low_u, span_u, fold_in(key, 1))
+    columns = dropped(values.width, v, low_v, span_v, fold_in(key, 2))
     size = n * draws * h * w
     if _is_straight(values):
-        return Drop(once(rows.holds(in_rows)), once(columns.holds(in_columns)), size, (2, 3) if first else (1, 2))
-    return Drop(rows.holds(in_rows), columns.holds(in_columns), size)
+        return Drop(once(rows), once(columns), size, (2, 3) if first else (1, 2))
+    return Drop(rows, columns, size)
 
 
 def _is_straight(values: ConvValues) -> bool:
@@ -94,30 +99,28 @@ class _Profile:
         # Runs that touch are one run.
         joined = tf.logical_or(tf.equal(values.stride, 0), tf.equal(values.repeat, 1))
         self.run = tf.where(joined, self.length, _int32(size))
-        self.period = _int32(size + values.stride)
-        self.frequency = tf.where(joined, 0.0, 1.0 / tf.cast(tf.maximum(self.period, 1), tf.float32))
+        self.period = tf.where(joined, FAR, _int32(size + values.stride))
 
-    def shift(self, key: Key, index: tf.Tensor, u: tf.Tensor, covered: tf.Tensor, applied: Any = True) -> tf.Tensor:
-        """Draws `o - (min(u) - L + 1)`, uniform in `0 ... max(u) - min(u) + L - 1`: int32, shaped as `index`.
+    def draw_shift(self, key: Key, index: tf.Tensor, span: tf.Tensor, covered: tf.Tensor, applied: Any) -> tf.Tensor:
+        """Draws `o - (min - L + 1)`, uniform in `0 ... span + L - 1`: int32, shaped as `index`.
 
-        Where the pattern covers the map it is L - 1, the offset min(u); where it is not applied it is
-        out of every map's reach. The remainder comes last: see `once`.
+        Where the pattern covers the map it is L - 1, the offset min; where it is not applied it is out of
+        every map's reach. The remainder comes last: see `once`.
         """
-        legal = tf.reduce_max(u) - tf.reduce_min(u) + self.length
-        drawn = positive_bits(key, index)
-        drawn, limit = tf.where(covered, self.length - 1, drawn), tf.where(covered, FAR, legal)
+        drawn, limit = positive_bits(key, index), span + self.length
+        drawn, limit = tf.where(covered, self.length - 1, drawn), tf.where(covered, FAR, limit)
         drawn, limit = tf.where(applied, drawn, FAR - 1), tf.where(applied, limit, FAR)
         return tf.truncatemod(drawn, limit)
 
-    def holds(self, t: tf.Tensor) -> tf.Tensor:
-        """True where position `t` of the profile is in one of its runs."""
-        inside = tf.cast(t, tf.uint32) < tf.cast(self.length, tf.uint32)  # and not negative
+    def holds(self, base: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+        """True where position `base - shift` of the profile is in one of its runs; neither is negative."""
+        inside = tf.cast(base - shift, tf.uint32) < tf.cast(self.length, tf.uint32)  # and not negative
         if self.single:
             return inside
-        # An integer remainder would cost most of the mask. (t + 1/2) / period is at least 1 / (2 period)
-        # away from every integer, so its float32 has the right floor for all t < 2^22.
-        passed = tf.cast((tf.cast(t, tf.float32) + 0.5) * self.frequency, tf.int32)
-        return tf.logical_and(inside, t - passed * self.period < self.run)
+        # (base - shift) mod period, without a remainder at each cell: it would cost most of the mask.
+        place = tf.truncatemod(base, self.period) - tf.truncatemod(shift, self.period)
+        place = tf.where(place < 0, place + self.period, place)
+        return tf.logical_and(inside, place < self.run)
 
 
 def _int32(value: Any) -> tf.Tensor:
