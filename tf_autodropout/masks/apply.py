@@ -61,9 +61,10 @@ def apply_pattern(
         Pham and Le, AutoDropout, AAAI 2021, Equation 1.
     """
     h = tf.convert_to_tensor(h)
+    shape = h.shape  # the backward pass needs this of h, and nothing else
 
     def drawn(one: Values, x: tf.Tensor, zero: Any = 0) -> Drop:
-        return draw(one, static_shape(x), fold_in(make_key(seed), replica + zero), data_format, token_axis)
+        return draw(one, _sizes(x), fold_in(make_key(seed), replica + zero), data_format, token_axis)
 
     def forward(h: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         def case(one: Values | None) -> tuple[tf.Tensor, tf.Tensor]:
@@ -88,13 +89,13 @@ def apply_pattern(
 
     @tf.custom_gradient
     def apply(h: tf.Tensor) -> Any:
-        y, ratio = fused(forward, h)(h)
-        return y, lambda dy: fused(backward, h)(dy, ratio)
+        y, ratio = fused(forward, shape)(h)
+        return y, lambda dy: fused(backward, shape)(dy, ratio)
 
     return apply(h)
 
 
-def static_shape(x: tf.Tensor) -> tuple[Any, ...]:
+def _sizes(x: tf.Tensor) -> tuple[Any, ...]:
     """Returns the sizes of `x`: ints where they are known while tracing, else scalar tensors."""
     if x.shape.is_fully_defined():
         return tuple(x.shape)

@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 
-def fused(function: Callable[..., Any], h: tf.Tensor) -> Callable[..., Any]:
+def fused(function: Callable[..., Any], shape: tf.TensorShape) -> Callable[..., Any]:
     """Returns `function`, compiled where that is possible and pays.
 
     It is not compiled in eager mode, where it would be compiled anew at each call; with sizes unknown
@@ -20,9 +20,9 @@ def fused(function: Callable[..., Any], h: tf.Tensor) -> Callable[..., Any]:
 
     Args:
         function: Function of tensors.
-        h: The tensor that it works on.
+        shape: Static shape of the tensor that it works on.
     """
-    if tf.executing_eagerly() or None in h.shape[1:] or not _compiles():
+    if tf.executing_eagerly() or None in shape[1:] or not _compiles():
         return function
     return tf.function(function, jit_compile=True, autograph=False)
 

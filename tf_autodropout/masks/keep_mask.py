@@ -5,9 +5,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_autodropout.masks.cases import by_case
 from tf_autodropout.masks.draw import draw
 from tf_autodropout.masks.hashing import make_key
-from tf_autodropout.masks.values import encode
+from tf_autodropout.masks.values import Values, encode
 from tf_autodropout.patterns import ConvPattern, Pattern
 
 DATA_FORMATS = ("channels_last", "channels_first")
@@ -44,11 +45,14 @@ def keep_mask(
         Pham and Le, AutoDropout, AAAI 2021, Figures 2 to 4.
     """
     check_shape(pattern, len(shape), data_format, token_axis)
-    values = encode(pattern)
-    if pattern.is_identity:
-        return tf.ones([1] * len(shape))
-    dropped = draw(values, tuple(shape), make_key(seed), data_format, token_axis).mask()
-    return 1.0 - tf.cast(dropped, tf.float32)
+
+    def mask(values: Values | None) -> tf.Tensor:
+        if values is None:
+            return tf.ones([1] * len(shape))
+        drop = draw(values, tuple(shape), make_key(seed), data_format, token_axis)
+        return 1.0 - tf.cast(drop.mask(), tf.float32)
+
+    return by_case(encode(pattern), mask)
 
 
 def check_shape(pattern: Pattern, rank: int, data_format: str, token_axis: int) -> None:
