@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from tf_autodropout.layers import site_seed
 from tf_autodropout.search.ledger import Ledger
@@ -61,14 +62,12 @@ def compare(
     rows = []
     for contender in contenders:
         key = f"{contender.name} #{best.number}" if contender.name == FOUND else contender.name
-        scores = []
-        for index in range(count):
-            scores_of_seed = ledger.evaluation(key, index)
-            if scores_of_seed is None:
-                progress(contender.name)
-                scores_of_seed = task.test(contender, site_seed(seed, "fresh", index))
-                ledger.add_evaluation(key, index, scores_of_seed)
-            scores.append(scores_of_seed)
+
+        def retrain(index: int, contender: Contender = contender) -> dict[str, float]:
+            progress(contender.name)
+            return task.test(contender, site_seed(seed, "fresh", index))
+
+        scores = [ledger.evaluate_once(key, index, partial(retrain, index)) for index in range(count)]
         rows.append(Row(contender.name, tuple(s["valid"] for s in scores), tuple(s["test"] for s in scores)))
     return rows
 

@@ -7,6 +7,7 @@ and only validation is looked at.
 
 import statistics
 from collections.abc import Callable
+from functools import partial
 
 from tf_autodropout.layers import site_seed
 from tf_autodropout.search.ledger import Ledger, LedgerReader
@@ -28,15 +29,17 @@ def confirm(
         finalists: Number of trials; 1 means that the highest reward decides.
         progress: Called with a few words before each training.
     """
+
+    def retrain(trial: Trial, index: int) -> dict[str, float]:
+        progress(f"trial {trial.number}, one of the {finalists} best, on a new seed")
+        try:
+            return {"reward": task.train(trial.patterns, site_seed(seed, "confirm", index)).reward}
+        except FloatingPointError:
+            return {"reward": 0.0}  # as for a trial that diverges
+
     for trial in ledger.top(finalists) if finalists > 1 else ():
         for index in range(SEEDS):
-            if ledger.evaluation(_key(trial), index) is None:
-                progress(f"trial {trial.number}, one of the {finalists} best, on a new seed")
-                try:
-                    reward = task.train(trial.patterns, site_seed(seed, "confirm", index)).reward
-                except FloatingPointError:
-                    reward = 0.0  # as for a trial that diverges
-                ledger.add_evaluation(_key(trial), index, {"reward": reward})
+            ledger.evaluate_once(_key(trial), index, partial(retrain, trial, index))
 
 
 def best_trial(ledger: LedgerReader, finalists: int) -> tuple[Trial, float] | None:

@@ -9,7 +9,7 @@ import fcntl
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +223,14 @@ class Ledger(LedgerReader):
     def add_evaluation(self, name: str, seed: int, metrics: Mapping[str, Any]) -> None:
         """Stores the metrics of one further training, for the choice of the best or for the final table."""
         self._db.execute("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?)", (name, seed, _dump(metrics)))
+
+    def evaluate_once(self, name: str, seed: int, evaluate: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Returns the stored metrics of a further training, or calls `evaluate` and stores what it returns."""
+        metrics = self.evaluation(name, seed)
+        if metrics is None:
+            metrics = dict(evaluate())
+            self.add_evaluation(name, seed, metrics)
+        return metrics
 
     def _transaction(self) -> "_Transaction":
         return _Transaction(self._db)

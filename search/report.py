@@ -13,6 +13,7 @@ from rich.table import Table
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.patterns.document import write_text
 from tf_autodropout.search.comparison import FOUND, Row, verdict
+from tf_autodropout.search.confirmation import best_trial
 from tf_autodropout.search.ledger import LedgerReader
 from tf_autodropout.search.trial import Status, Trial
 from tf_autodropout.visualize import plot, summary
@@ -20,7 +21,7 @@ from tf_autodropout.visualize import plot, summary
 BEST, PICTURE, CURVE, REPORT, ROWS = "best.json", "best.png", "best_so_far.png", "report.md", "table.json"
 
 
-def write_best(directory: Path, best: Trial, reward: float, config: dict[str, Any]) -> PatternSet:
+def write_best(directory: Path, best: Trial, reward: float, finalists: int, config: dict[str, Any]) -> PatternSet:
     """Writes the best PatternSet with its provenance, and its picture."""
     shapes = config["task"]["space"]["sites"]
     notes = {
@@ -30,6 +31,7 @@ def write_best(directory: Path, best: Trial, reward: float, config: dict[str, An
         "seed": config["seed"],
         "trial": best.number,
         "reward": reward,
+        "finalists": finalists,
         "space_version": config["task"]["space"]["version"],
         "sites": shapes,
     }
@@ -112,17 +114,14 @@ def print_report(console: Console, directory: Path, ledger: LedgerReader, config
         f"[bold]{config['task']['name']}[/bold], searcher {config['searcher']['name']}, seed {config['seed']}"
     )
     console.print(f"trials: {told or 'none'}")
-    if (directory / BEST).exists():
-        patterns = PatternSet.load(directory / BEST)
-        number, reward = patterns.provenance["trial"], patterns.provenance["reward"]
-    else:  # the search is still at work
-        top = ledger.top(1)
-        if not top:
-            return
-        patterns, number, reward = top[0].patterns, top[0].number, top[0].reward
-    console.print(f"[bold]Best PatternSet[/bold]: trial {number}, reward {reward:.4f}")
+    written = PatternSet.load(directory / BEST).provenance if (directory / BEST).exists() else {}
+    found = best_trial(ledger, written.get("finalists", 1))
+    if found is None:
+        return
+    best, reward = found
+    console.print(f"[bold]Best PatternSet[/bold]: trial {best.number}, reward {reward:.4f}")
     table = Table("site", "pattern")
-    for site, pattern in patterns.items():
+    for site, pattern in best.patterns.items():
         table.add_row(site, summary(pattern).replace("\n", ", "))
     console.print(table)
     if (directory / ROWS).exists():

@@ -117,7 +117,7 @@ def run(
             raise RuntimeError(f"No trial has finished. The last one: {errors[-1] if errors else 'none was made'}")
         config = json.loads(json.dumps(config))
         best, reward = found
-        patterns = report.write_best(directory, best, reward, config)
+        patterns = report.write_best(directory, best, reward, finalists, config)
         report.write_curve(directory, ledger.finished_in_order())
         rows = compare(child, ledger, best, seed, fresh_seeds, progress) if fresh_seeds else []
         if rows:

@@ -1,15 +1,19 @@
 """The best few trials are retrained on new seeds before one of them is called the best."""
 
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from tests.fakes import FakeTask, score
+from tests.fakes import SPACE, FakeTask, score
 from tf_autodropout.layers import site_seed
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search import Search, run
-from tf_autodropout.search.ledger import LedgerReader
+from tf_autodropout.search.ledger import Ledger, LedgerReader, stored_config
+from tf_autodropout.search.report import print_report
 from tf_autodropout.search.tasks.base import Result
+from tf_autodropout.search.trial import Outcome, Status, Suggestion
 
 NEW_SEEDS = [site_seed(0, "confirm", index) for index in range(2)]
 LUCK = 0.3
@@ -90,3 +94,24 @@ def test_the_number_is_checked(tmp_path: Path, finalists) -> None:
     with pytest.raises(ValueError, match="Invalid value for 'finalists'"):
         search(tmp_path / "run", FakeTask(), finalists=finalists)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_report_of_a_run_that_goes_on_shows_what_is_best_now(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    found = search(out, LuckyTask(), finalists=4)
+    config = stored_config(out)
+    assert config is not None
+    ledger = Ledger(out, config)
+    assert report_of(out, ledger, config).startswith(
+        f"trial {found.best.provenance['trial']}, reward {found.reward:.4f}"
+    )
+    (trial,) = ledger.add([(Suggestion((0,) * len(SPACE.decisions), 0.0, 0), PatternSet({}))])
+    ledger.finish(Outcome(trial.number, Status.FINISHED, 99.0))
+    assert report_of(out, ledger, config).startswith(f"trial {trial.number}, reward 99.0000")
+    ledger.close()
+
+
+def report_of(out: Path, ledger: Ledger, config: dict) -> str:
+    console = Console(record=True, file=io.StringIO(), width=120)
+    print_report(console, out, ledger, config)
+    return console.export_text().split("Best PatternSet: ")[1]

@@ -11,7 +11,14 @@ import tensorflow as tf
 
 from tf_autodropout.masks import apply_pattern, check_shape, encode, unpack
 from tf_autodropout.masks.values import Values
-from tf_autodropout.patterns import ConvPattern, Pattern, PatternSet, TransformerPattern
+from tf_autodropout.patterns import (
+    ConvPattern,
+    Pattern,
+    PatternSet,
+    TransformerPattern,
+    pattern_from_dict,
+    pattern_to_dict,
+)
 
 
 @keras.saving.register_keras_serializable(package="tf_autodropout")
@@ -154,12 +161,12 @@ class PatternDropout(keras.layers.Layer):
     def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)
         if self.mutable:  # the values do not tell the pattern: a rotation is in them as a matrix only
-            store["pattern"] = np.frombuffer(json.dumps(_to_dict(self._pattern)).encode(), np.uint8)
+            store["pattern"] = np.frombuffer(json.dumps(pattern_to_dict(self._pattern)).encode(), np.uint8)
 
     def load_own_variables(self, store: Any) -> None:
         super().load_own_variables({name: store[name] for name in store.keys() if name != "pattern"})  # noqa: SIM118
         if self.mutable:
-            self._pattern = _from_dict(json.loads(np.array(store["pattern"]).tobytes()))
+            self._pattern = pattern_from_dict(json.loads(np.array(store["pattern"]).tobytes()), "weights")
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         check_shape(self._pattern, len(input_shape), self.data_format, self.token_axis)
@@ -167,7 +174,7 @@ class PatternDropout(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         config = {
-            "pattern": _to_dict(self._pattern),
+            "pattern": pattern_to_dict(self._pattern),
             "seed": self.seed,
             "data_format": self.data_format,
             "token_axis": self.token_axis,
@@ -179,7 +186,7 @@ class PatternDropout(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "PatternDropout":
-        return cls(**config | {"pattern": _from_dict(config["pattern"])})
+        return cls(**config | {"pattern": pattern_from_dict(config["pattern"], "PatternDropout")})
 
 
 def pattern_layers(model: keras.Model) -> dict[str, list[PatternDropout]]:
@@ -208,16 +215,6 @@ def assign_patterns(model: keras.Model, patterns: PatternSet) -> None:
     for site, twins in layers.items():
         for layer in twins:
             layer.assign(patterns.get(site, type(layer.pattern)()))
-
-
-def _to_dict(pattern: Pattern) -> dict[str, Any]:
-    return {"type": pattern.TYPE} | pattern.to_dict()
-
-
-def _from_dict(fields: dict[str, Any]) -> Pattern:
-    fields = dict(fields)
-    kind: type[Pattern] = {"ConvPattern": ConvPattern, "TransformerPattern": TransformerPattern}[fields.pop("type")]
-    return kind.from_dict(fields, "PatternDropout")
 
 
 def _check_pattern(pattern: Any) -> Pattern:

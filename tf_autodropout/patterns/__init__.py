@@ -4,7 +4,7 @@ from tf_autodropout.patterns import members
 from tf_autodropout.patterns.conv_pattern import ConvPattern
 from tf_autodropout.patterns.document import DocumentError
 from tf_autodropout.patterns.pattern import Pattern
-from tf_autodropout.patterns.pattern_set import PatternSet, patterns_for
+from tf_autodropout.patterns.pattern_set import PatternSet, pattern_from_dict, pattern_to_dict, patterns_for
 from tf_autodropout.patterns.site import Site
 from tf_autodropout.patterns.transformer_pattern import TransformerPattern
 
@@ -16,5 +16,7 @@ __all__ = [
     "Site",
     "TransformerPattern",
     "members",
+    "pattern_from_dict",
+    "pattern_to_dict",
     "patterns_for",
 ]

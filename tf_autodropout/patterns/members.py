@@ -8,7 +8,7 @@ Spatial Dropout on `(64, 32, 32, 64)`, and 0.06 for DropPath on 64 examples (`be
 keeps the mean over the batch; the constant keeps it in expectation only.
 """
 
-from tf_autodropout.patterns.checks import WHOLE, check_rate, invalid
+from tf_autodropout.patterns.checks import WHOLE, invalid
 from tf_autodropout.patterns.conv_pattern import ConvPattern
 from tf_autodropout.patterns.pattern import Pattern
 from tf_autodropout.patterns.transformer_pattern import TransformerPattern
@@ -30,7 +30,7 @@ def dropout(rate: float) -> TransformerPattern:
     Reference:
         Srivastava et al., Dropout, JMLR 2014.
     """
-    return TransformerPattern(size=1, rate=check_rate("rate", rate))
+    return TransformerPattern(size=1, rate=rate)
 
 
 def word_dropout(rate: float) -> TransformerPattern:
@@ -47,7 +47,7 @@ def word_dropout(rate: float) -> TransformerPattern:
     Reference:
         Sennrich et al., Edinburgh Neural Machine Translation Systems for WMT 16, 2016.
     """
-    return TransformerPattern(size=1, share_c=True, rate=check_rate("rate", rate))
+    return TransformerPattern(size=1, share_c=True, rate=rate)
 
 
 def variational_dropout(rate: float) -> TransformerPattern:
@@ -66,7 +66,7 @@ def variational_dropout(rate: float) -> TransformerPattern:
     Reference:
         Gal and Ghahramani, A Theoretically Grounded Application of Dropout in RNNs, NeurIPS 2016.
     """
-    return TransformerPattern(size=WHOLE, share_t=True, rate=check_rate("rate", rate))
+    return TransformerPattern(size=WHOLE, share_t=True, rate=rate)
 
 
 def spatial_dropout(rate: float) -> ConvPattern:
@@ -82,7 +82,7 @@ def spatial_dropout(rate: float) -> ConvPattern:
     Reference:
         Tompson et al., Efficient Object Localization Using Convolutional Networks, CVPR 2015.
     """
-    return ConvPattern(size=WHOLE, rate=check_rate("rate", rate))
+    return ConvPattern(size=WHOLE, rate=rate)
 
 
 def drop_path(rate: float, kind: type[Pattern] = ConvPattern) -> Pattern:
@@ -104,9 +104,9 @@ def drop_path(rate: float, kind: type[Pattern] = ConvPattern) -> Pattern:
         Huang et al., Deep Networks with Stochastic Depth, ECCV 2016; Larsson et al., FractalNet, ICLR 2017.
     """
     if kind is ConvPattern:
-        return ConvPattern(size=WHOLE, share_c=True, rate=check_rate("rate", rate))
+        return ConvPattern(size=WHOLE, share_c=True, rate=rate)
     if kind is TransformerPattern:
-        return TransformerPattern(size=WHOLE, share_t=True, share_c=True, rate=check_rate("rate", rate))
+        return TransformerPattern(size=WHOLE, share_t=True, share_c=True, rate=rate)
     raise invalid("kind", "ConvPattern or TransformerPattern", kind)
 
 
@@ -130,4 +130,4 @@ def drop_block(size: int, rate: float = 1.0) -> ConvPattern:
     Reference:
         Ghiasi et al., DropBlock, NeurIPS 2018.
     """
-    return ConvPattern(size=size, rate=check_rate("rate", rate))
+    return ConvPattern(size=size, rate=rate)

@@ -92,7 +92,7 @@ class PatternSet(Document, Mapping[str, Pattern]):
         return PatternSet({site: pattern.scale(factor) for site, pattern in self.items()}, notes)
 
     def to_dict(self) -> dict[str, Any]:
-        patterns = {site: {"type": pattern.TYPE} | pattern.to_dict() for site, pattern in self.items()}
+        patterns = {site: pattern_to_dict(pattern) for site, pattern in self.items()}
         return {"patterns": patterns, "provenance": self.provenance}
 
     @classmethod
@@ -101,7 +101,9 @@ class PatternSet(Document, Mapping[str, Pattern]):
         for name, value in fields.items():
             if not isinstance(value, dict):
                 raise DocumentError(f"{where}: field '{name}': expected a JSON object. Received: {value!r}")
-        patterns = {site: _read_pattern(value, f"{where}: site '{site}'") for site, value in fields["patterns"].items()}
+        patterns = {
+            site: pattern_from_dict(value, f"{where}: site '{site}'") for site, value in fields["patterns"].items()
+        }
         try:
             return cls(patterns, fields["provenance"])
         except ValueError as error:
@@ -125,7 +127,17 @@ def patterns_for(sites: Sequence[str], kind: type[Pattern], patterns: Mapping[st
     return chosen
 
 
-def _read_pattern(fields: Any, where: str) -> Pattern:
+def pattern_to_dict(pattern: Pattern) -> dict[str, Any]:
+    """Returns the fields of a pattern together with its type, as JSON types."""
+    return {"type": pattern.TYPE} | pattern.to_dict()
+
+
+def pattern_from_dict(fields: Any, where: str) -> Pattern:
+    """Makes the pattern that `pattern_to_dict` has written.
+
+    Raises:
+        DocumentError: a missing or unknown field, type or value; the message begins with `where`.
+    """
     if not isinstance(fields, dict):
         raise DocumentError(f"{where}: expected a JSON object. Received: {fields!r}")
     rest = dict(fields)
