@@ -121,6 +121,49 @@ def test_the_definition_drops_every_cell_equally_often(pattern, height, width):
     assert reference.conv_drop_probability(pattern, height, width) == pytest.approx(dropped[0, 0] / legal.total())
 
 
+# At the same offsets, and over all of them
+
+
+def any_case(index):
+    rng = np.random.default_rng(1000 + index)
+    height, width = SHAPES[index] if index < len(SHAPES) else (int(rng.integers(1, 34)), int(rng.integers(1, 18)))
+    turned = rng.random() < 0.7
+    pattern = tad.ConvPattern(
+        size=tuple(int(side) for side in rng.integers(1, 9, 2)),
+        stride=int(rng.integers(0, 6)),
+        repeat=int(rng.integers(1, 5)),
+        rotate=float(rng.uniform(-180, 180)) if turned else 0.0,
+        shear_x=float(rng.uniform(-1, 1)) if turned and rng.random() < 0.5 else 0.0,
+        shear_y=float(rng.uniform(-1, 1)) if turned and rng.random() < 0.5 else 0.0,
+        share_c=bool(rng.random() < 0.3),
+        rate=float(rng.choice([1.0, 0.6])),
+    )
+    return pattern, height, width
+
+
+@pytest.mark.parametrize("hundred", range(3))
+def test_300_random_patterns_equal_numpy_at_the_same_offsets(hundred):
+    for index in range(100 * hundred, 100 * hundred + 100):
+        pattern, height, width = any_case(index)
+        shape = (2, height, width, 3)
+        drawn = np.broadcast_to(tad.keep_mask(pattern, shape, (index, 7)).numpy(), shape)
+        for n, c in np.ndindex(2, 3):
+            offset = reference.drawn_offset(pattern, height, width, (index, 7), n, c, channels=3)
+            wanted = np.ones((height, width)) if offset is None else reference.mask_at(pattern, height, width, offset)
+            assert (drawn[n, :, :, c] == wanted).all(), f"{pattern} on {height}x{width} at offset {offset}"
+
+
+@pytest.mark.parametrize("hundred", range(3))
+def test_over_all_offsets_of_300_random_patterns_every_cell_is_dropped_equally_often(hundred):
+    for index in range(100 * hundred, 100 * hundred + 100):
+        pattern, height, width = any_case(index)
+        if reference.covers(pattern, height, width):
+            continue
+        dropped = reference.drops_over_all_offsets(pattern, height, width)
+        side_y, side_x = reference.as_pair(pattern.size)
+        assert (dropped == pattern.repeat * side_y * pattern.repeat * side_x).all(), f"{pattern} on {height}x{width}"
+
+
 UNIFORM = [
     (tad.ConvPattern(size=1), 2, 3),
     (tad.ConvPattern(size=2, share_c=True), 4, 4),
