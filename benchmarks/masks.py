@@ -190,7 +190,9 @@ def at_every_batch_norm(make: Callable[[], keras.layers.Layer] | None) -> keras.
     model = tad.models.wide_resnet(28, 2, patterns=dict.fromkeys(sites, tad.ConvPattern(1)))
 
     def exchanged(layer: keras.layers.Layer) -> keras.layers.Layer:
-        return make() if isinstance(layer, tad.PatternDropout) else type(layer).from_config(layer.get_config())
+        # The pattern layers on skip connections are identities, and stay so.
+        at_batch_norm = isinstance(layer, tad.PatternDropout) and not layer.on_skip
+        return make() if at_batch_norm else type(layer).from_config(layer.get_config())
 
     return keras.models.clone_model(model, clone_function=exchanged)
 
