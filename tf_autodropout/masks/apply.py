@@ -70,9 +70,11 @@ def apply_pattern(
         def case(one: Values | None) -> tuple[tf.Tensor, tf.Tensor]:
             if one is None:
                 return tf.identity(h), tf.ones((), _exact(h))
-            drop = drawn(one, h)
-            ratio = drop.ratio(_exact(h))
-            return _equation_1(h, drop, ratio), ratio
+            ratio = drawn(one, h).ratio(_exact(h))
+            # Drawn again, with a zero as below: XLA would write a mask with two readers to memory, and keep it
+            # where the backward pass computes the next layer's input once more.
+            zero = tf.cast(ratio < 0, tf.int32)
+            return _equation_1(h, drawn(one, h, zero), ratio), ratio
 
         return by_case(values, case)
 
