@@ -47,10 +47,10 @@ TEXT_ROWS: dict[str, tuple[Any, float, float]] = {
 }
 
 NOTES = (
-    "The bars of a step are not met for masks that are rotated with independent channels: each cell then costs about "
-    "ten operations in graph mode, and XLA, which computes the ReLU once more in the backward pass, keeps the forward "
-    "pass's mask for it, a byte a cell. Elsewhere what is over a bar is within a point of it, as is the bare multiply "
-    "under XLA: at 25 sites one more pass over memory is most of what a layer can cost.",
+    "In graph mode the bars of the step's time are not met. Alone, a layer costs about what a bare multiply does; in a "
+    "whole step it costs more, likely since TensorFlow multiplies in place and a compiled function writes to a new "
+    "array: not solved. Under XLA a bare multiply is over the bar as well. From one run of this benchmark to the next a "
+    "line moves by two to five points.",
 )
 
 
