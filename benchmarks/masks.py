@@ -49,8 +49,8 @@ TEXT_ROWS: dict[str, tuple[Any, float, float]] = {
 NOTES = (
     "In graph mode the bars of the step's time are not met. Alone, a layer costs about what a bare multiply does; in a "
     "whole step it costs more, likely since TensorFlow multiplies in place and a compiled function writes to a new "
-    "array: not solved. Under XLA a bare multiply is over the bar as well. From one run of this benchmark to the next a "
-    "line moves by two to five points.",
+    "array: not solved. Under XLA a bare multiply is over the bar as well. From one run of this benchmark to the next "
+    "a line moves by two to five points.",
 )
 
 
