@@ -5,11 +5,12 @@ difference, the two spreads would be alike.
 
     python benchmarks/cifar10_small.py --data-dir DIR          # 32 children
 
-The table is printed as Markdown. Not run at full scale yet.
+Each child is printed as it comes, on standard error; then the table as Markdown.
 """
 
 import argparse
 import statistics
+import sys
 
 from environment import environment
 
@@ -26,15 +27,20 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=4)
     options = parser.parse_args()
     task = cifar10_small_task(data_dir=options.data_dir)
-    trials = []
-    for index, suggestion in enumerate(RandomSearch(task.space, 0).suggest(options.trials)):
-        patterns = task.space.decode(suggestion.tokens)
-        trials.append((100 * task.train(patterns, index).reward, patterns))
-    by_accuracy = sorted(trials, key=lambda trial: trial[0])
-    median = by_accuracy[len(by_accuracy) // 2][1]
-    noise = [100 * task.train(median, 1000 + index).reward for index in range(options.seeds)]
-    none = [100 * task.train(PatternSet({}), 1000 + index).reward for index in range(options.seeds)]
-    rewards = [accuracy for accuracy, _ in trials]
+
+    def accuracy(what: str, patterns: PatternSet, seed: int) -> float:
+        percent = 100 * task.train(patterns, seed).reward
+        print(f"{what}, seed {seed}: {percent:.1f} %", file=sys.stderr, flush=True)
+        return percent
+
+    suggestions = RandomSearch(task.space, 0).suggest(options.trials)
+    random = [task.space.decode(suggestion.tokens) for suggestion in suggestions]
+    trials = [(accuracy(f"random PatternSet {index}", one, index), one) for index, one in enumerate(random)]
+    median = sorted(trials, key=lambda trial: trial[0])[len(trials) // 2][1]
+    seeds = range(1000, 1000 + options.seeds)
+    noise = [accuracy("the median PatternSet", median, seed) for seed in seeds]
+    none = [accuracy("no dropout", PatternSet({}), seed) for seed in seeds]
+    rewards = [reward for reward, _ in trials]
     print(f"{environment()} Validation accuracy in %, {task.steps} steps of {task.batch_size}, granularity stage.\n")
     print("| | n | lowest | mean | highest | standard deviation |\n|---|---:|---:|---:|---:|---:|")
     for name, values in (

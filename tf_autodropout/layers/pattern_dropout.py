@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_autodropout.masks import apply_pattern, check_shape, encode, unpack
-from tf_autodropout.masks.values import Values
+from tf_autodropout.masks import apply_pattern, check_shape, encode
+from tf_autodropout.masks.values import InVariable, Values
 from tf_autodropout.patterns import (
     ConvPattern,
     Pattern,
@@ -137,9 +137,9 @@ class PatternDropout(keras.layers.Layer):
             return inputs
         if not self.mutable and self._acting().is_identity:
             return inputs
-        values = unpack(type(self._pattern), self._values) if self.mutable else self._encoded()
         replica = tf.distribute.get_replica_context()
         number = replica.replica_id_in_sync_group if replica else 0
+        values = InVariable(type(self._pattern), self._values) if self.mutable else self._encoded()
         return apply_pattern(inputs, values, self._next_seed(), number, self.data_format, self.token_axis)
 
     def _next_seed(self) -> tf.Tensor:

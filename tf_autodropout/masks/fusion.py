@@ -4,11 +4,14 @@ In graph mode every op is a pass over memory, and drawing a mask takes a dozen o
 pass. Inside a function that is compiled as a whole, nothing changes.
 """
 
+import functools
 import platform
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+
+_KEPT = 512
 
 
 def fused(function: Callable[..., Any], shape: tf.TensorShape) -> Callable[..., Any]:
@@ -18,12 +21,19 @@ def fused(function: Callable[..., Any], shape: tf.TensorShape) -> Callable[..., 
     but for the batch, where it would be compiled for each new size; on a TPU, where everything is compiled
     already; and on a Mac's GPU, which XLA does not serve.
 
+    The same function is compiled once for each signature, wherever it is called: layers alike share it.
+
     Args:
-        function: Function of tensors.
+        function: Function of tensors that captures none.
         shape: Static shape of the tensor that it works on.
     """
     if tf.executing_eagerly() or None in shape[1:] or not _compiles():
         return function
+    return _compiled(function)
+
+
+@functools.lru_cache(_KEPT)
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return tf.function(function, jit_compile=True, autograph=False)
 
 

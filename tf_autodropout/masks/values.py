@@ -55,6 +55,13 @@ class TransformerValues(NamedTuple):
 Values = ConvValues | TransformerValues
 
 
+class InVariable(NamedTuple):
+    """A pattern whose values stand in an int64 variable or tensor, so that they can change under a compiled step."""
+
+    kind: type[Pattern]
+    vector: Any
+
+
 def encode(pattern: Pattern) -> Values:
     """Turns a pattern into its integers."""
     rate = round(getattr(pattern, "rate", 0.0) * 2**RATE_BITS)
