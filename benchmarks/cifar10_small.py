@@ -41,7 +41,9 @@ def main() -> None:
     noise = [accuracy("the median PatternSet", median, seed) for seed in seeds]
     none = [accuracy("no dropout", PatternSet({}), seed) for seed in seeds]
     rewards = [reward for reward, _ in trials]
-    print(f"{environment()} Validation accuracy in %, {task.steps} steps of {task.batch_size}, granularity stage.\n")
+    print("# Is there a signal on cifar10-small?\n")
+    print(f"{environment()} Command: `python benchmarks/cifar10_small.py --data-dir DIR`.\n")
+    print(f"Validation accuracy in %, {task.steps} steps of {task.batch_size}, granularity stage.\n")
     print("| | n | lowest | mean | highest | standard deviation |\n|---|---:|---:|---:|---:|---:|")
     for name, values in (
         ("random PatternSets", rewards),

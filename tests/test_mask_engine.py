@@ -15,6 +15,7 @@ KINDS = {
     "straight": tad.ConvPattern(size=2, stride=1, repeat=2),
     "straight-shared": tad.ConvPattern(size=2, stride=1, repeat=2, share_c=True),
     "turned": TURNED,
+    "turned-long": tad.ConvPattern(size=2, stride=30, repeat=2, rotate=30),
     "turned-shared": tad.ConvPattern(size=(2, 3), rotate=30, share_c=True, rate=0.7),
     "spatial": tad.members.spatial_dropout(0.3),
     "path": tad.members.drop_path(0.3),
@@ -129,6 +130,22 @@ def test_nothing_of_the_size_of_h_is_kept_for_the_backward_pass(pattern, mutable
         assert sum(cells(x) >= size / 8 for x in call.outputs) == 1
     masks = [x.name for op in graph.get_operations() for x in op.outputs if x.dtype in (tf.bool, tf.int32, tf.uint32)]
     assert all(cells(graph.get_tensor_by_name(name)) <= 4 for name in masks)
+
+
+@pytest.mark.parametrize("mutable", [False, True])
+def test_layers_alike_share_their_compiled_functions(mutable):
+    layers = [tad.PatternDropout(TURNED, seed=seed, mutable=mutable) for seed in range(3)]
+
+    def two_ways(h, dy):
+        with tf.GradientTape() as tape:
+            tape.watch(h)
+            y = layers[2](layers[1](layers[0](h, training=True), training=True), training=True)
+        return tape.gradient(y, h, dy)
+
+    graph = tf.function(two_ways).get_concrete_function(tf.TensorSpec(MAPS), tf.TensorSpec(MAPS)).graph
+    names = [call.get_attr("f").name for call in calls(graph)]
+    assert len(names) == 6
+    assert len(set(names)) == 2  # one forward, one backward
 
 
 # Within one HLO module, XLA could merge the mask of the backward pass with that of the forward pass.

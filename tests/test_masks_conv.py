@@ -164,6 +164,22 @@ def test_over_all_offsets_of_300_random_patterns_every_cell_is_dropped_equally_o
         assert (dropped == pattern.repeat * side_y * pattern.repeat * side_x).all(), f"{pattern} on {height}x{width}"
 
 
+@pytest.mark.parametrize("length", [29, 30, 31, 32, 33, 63])
+@pytest.mark.parametrize("turn", [{}, {"rotate": 25, "shear_x": 0.3}], ids=["straight", "turned"])
+def test_profiles_about_the_length_of_a_word_equal_numpy_at_the_same_offsets(length, turn):
+    # A profile of up to 31 cells is a word of bits, a longer one is arithmetic; so is one beside a longer one.
+    shape = (2, 33, 40, 3)
+    for pattern in (
+        tad.ConvPattern(size=length, **turn),
+        tad.ConvPattern(size=(3, length), **turn),
+        tad.ConvPattern(size=1, stride=length - 2, repeat=2, **turn),
+    ):
+        drawn = np.broadcast_to(tad.keep_mask(pattern, shape, (length, 8)).numpy(), shape)
+        for n, c in np.ndindex(2, 3):
+            offset = reference.drawn_offset(pattern, 33, 40, (length, 8), n, c, channels=3)
+            assert (drawn[n, :, :, c] == reference.mask_at(pattern, 33, 40, offset)).all(), f"{pattern} at {offset}"
+
+
 UNIFORM = [
     (tad.ConvPattern(size=1), 2, 3),
     (tad.ConvPattern(size=2, share_c=True), 4, 4),
@@ -424,6 +440,8 @@ EXCHANGED = [
     tad.ConvPattern(size=50, rate=0.5, share_c=True),
     tad.ConvPattern(size=2, rate=0.0),
     tad.ConvPattern(size=1, rotate=90, repeat=3, stride=2),
+    tad.ConvPattern(size=2, stride=30, repeat=2, rotate=33),
+    tad.ConvPattern(size=(1, 7), stride=9, repeat=2, rotate=-10, shear_y=0.2, share_c=True),
 ]
 
 

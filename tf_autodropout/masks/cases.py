@@ -13,8 +13,8 @@ def by_case(values: Values, function: Callable[[Values | None], Any]) -> Any:
     """Returns `function(values)`, or `function(None)` for a pattern that drops nothing.
 
     Variable values are handed on with what decides the shape of the computation as constants
-    (`share_c`, and no rotation or shear where there is none): each case is a branch of one switch, and
-    a step runs only the branch that its values ask for.
+    (`share_c`, no rotation or shear where there is none, no words where a profile is too long for one):
+    each case is a branch of one switch, and a step runs only the branch that its values ask for.
 
     Args:
         values: The pattern, constants or scalar tensors.
@@ -25,9 +25,13 @@ def by_case(values: Values, function: Callable[[Values | None], Any]) -> Any:
     shared = tf.cast(values.share_c, tf.int32)
     if isinstance(values, ConvValues):
         turned = tf.reduce_any([tf.not_equal(now, entry) for now, entry in zip(values.matrix, IDENTITY, strict=True)])
-        case = shared + 2 * tf.cast(turned, tf.int32)
-        straight = values.with_matrix(IDENTITY)
-        kinds: list[Values] = [one._replace(share_c=share) for one in (straight, values) for share in (0, 1)]
+        long = tf.logical_and(turned, tf.equal(values.row_word, 0))
+        case = shared + 2 * tf.cast(turned, tf.int32) + 2 * tf.cast(long, tf.int32)
+        without_words = values._replace(row_word=0, column_word=0)
+        straight = without_words.with_matrix(IDENTITY)
+        kinds: list[Values] = [
+            one._replace(share_c=share) for one in (straight, values, without_words) for share in (0, 1)
+        ]
     else:
         case = shared
         kinds = [values._replace(share_c=share) for share in (0, 1)]

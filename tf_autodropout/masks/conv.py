@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tf_autodropout.masks.drop import Drop, once
 from tf_autodropout.masks.hashing import RATE_BITS, Key, bernoulli, counters, fold_in, positive_bits
-from tf_autodropout.masks.values import GEOMETRY_BITS, IDENTITY, ConvValues, is_constant
+from tf_autodropout.masks.values import GEOMETRY_BITS, IDENTITY, WORD_BITS, ConvValues, is_constant
 
 _ONE = 1 << GEOMETRY_BITS
 FAR = 2**31 - 1
@@ -44,13 +44,13 @@ def conv_drop(values: ConvValues, shape: tuple[Any, ...], key: Key, data_format:
     if not (is_constant(values.rate) and values.rate == 1 << RATE_BITS):
         applied = bernoulli(fold_in(key, 3), index, values.rate)  # (N, C or 1)
 
-    def dropped(side: Any, x: tf.Tensor, low: tf.Tensor, span: tf.Tensor, axis_key: Key) -> tf.Tensor:
-        profile = _Profile(side, values)
+    def dropped(side: Any, word: Any, x: tf.Tensor, low: tf.Tensor, span: tf.Tensor, axis_key: Key) -> tf.Tensor:
+        profile = _Profile(side, word, values)
         shift = profile.draw_shift(axis_key, index, span, covered, applied)
         return profile.holds(on_map(x - low + profile.length - 1), per_map(shift))
 
-    rows = dropped(values.height, u, low_u, span_u, fold_in(key, 1))
-    columns = dropped(values.width, v, low_v, span_v, fold_in(key, 2))
+    rows = dropped(values.height, values.row_word, u, low_u, span_u, fold_in(key, 1))
+    columns = dropped(values.width, values.column_word, v, low_v, span_v, fold_in(key, 2))
     size = n * draws * h * w
     if _is_straight(values):
         return Drop(once(rows), once(columns), size, (2, 3) if first else (1, 2))
@@ -93,7 +93,8 @@ def _map_back(matrix: Any, rows: Any, columns: Any, h: Any, w: Any, shift: Any) 
 class _Profile:
     """`repeat` runs of `size` dropped cells with `stride` kept cells between them."""
 
-    def __init__(self, size: Any, values: ConvValues) -> None:
+    def __init__(self, size: Any, word: Any, values: ConvValues) -> None:
+        self.word = word
         self.single = is_constant(values.repeat) and 1 in (values.repeat, values.stride + 1)
         self.length = _int32(values.repeat * size + (values.repeat - 1) * values.stride)  # L
         # Runs that touch are one run.
@@ -114,14 +115,22 @@ class _Profile:
 
     def holds(self, base: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
         """True where position `base - shift` of the profile is in one of its runs; neither is negative."""
-        inside = tf.cast(base - shift, tf.uint32) < tf.cast(self.length, tf.uint32)  # and not negative
+        place = tf.cast(base - shift, tf.uint32)  # what was negative is huge now
+        if not (is_constant(self.word) and self.word == 0):
+            bit = tf.bitwise.right_shift(_uint32(self.word), tf.minimum(place, _uint32(WORD_BITS)))
+            return tf.not_equal(tf.bitwise.bitwise_and(bit, _uint32(1)), 0)
+        inside = place < _uint32(self.length)
         if self.single:
             return inside
         # (base - shift) mod period, without a remainder at each cell: it would cost most of the mask.
-        place = tf.truncatemod(base, self.period) - tf.truncatemod(shift, self.period)
-        place = tf.where(place < 0, place + self.period, place)
-        return tf.logical_and(inside, place < self.run)
+        phase = tf.truncatemod(base, self.period) - tf.truncatemod(shift, self.period)
+        phase = tf.where(phase < 0, phase + self.period, phase)
+        return tf.logical_and(inside, phase < self.run)
 
 
 def _int32(value: Any) -> tf.Tensor:
     return tf.cast(value, tf.int32)
+
+
+def _uint32(value: Any) -> tf.Tensor:
+    return tf.cast(value, tf.uint32)

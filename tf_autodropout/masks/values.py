@@ -15,6 +15,7 @@ from tf_autodropout.patterns import ConvPattern, Pattern, TransformerPattern
 
 GEOMETRY_BITS = 32
 IDENTITY = (1 << GEOMETRY_BITS, 0, 0, 1 << GEOMETRY_BITS)  # inverse geometry without rotation and shear
+WORD_BITS = 31  # the 32nd bit of a word stays 0: it stands for all cells beyond the profile
 _STEEPEST = float(2**16)  # entries of the inverse geometry are cut off here; no map is that wide
 
 
@@ -29,6 +30,8 @@ class ConvValues(NamedTuple):
     m_xy: Any  # pattern x per map y
     m_yx: Any
     m_yy: Any
+    row_word: Any  # the row profile, a bit for each cell; 0 if it does not fit
+    column_word: Any
     share_c: Any
     rate: Any  # in 2^-24
 
@@ -76,6 +79,7 @@ def encode(pattern: Pattern) -> Values:
             m_xy,
             m_yx,
             m_yy,
+            *_words(pattern),
             int(pattern.share_c),
             rate,
         )
@@ -108,3 +112,17 @@ def _inverse_geometry(pattern: ConvPattern) -> list[list[int]]:
     inverse = np.linalg.inv(shear) @ rotation.T
     fixed = np.rint(np.clip(inverse, -_STEEPEST, _STEEPEST) * 2.0**GEOMETRY_BITS)
     return [[int(entry) for entry in row] for row in fixed]
+
+
+def _words(pattern: ConvPattern) -> tuple[int, int]:
+    """The row and the column profile as words, first cell lowest; zeros unless both fit into `WORD_BITS`."""
+    lengths = [
+        pattern.repeat * size + (pattern.repeat - 1) * pattern.stride for size in (pattern.height, pattern.width)
+    ]
+    if max(lengths) > WORD_BITS:
+        return 0, 0
+    row_word, column_word = (
+        sum(((1 << size) - 1) << run * (size + pattern.stride) for run in range(pattern.repeat))
+        for size in (pattern.height, pattern.width)
+    )
+    return row_word, column_word
