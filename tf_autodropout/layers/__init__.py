@@ -1,7 +1,8 @@
 """Keras layers: thin shells around `tf_autodropout.masks`."""
 
-from tf_autodropout.layers.pattern_attention import ATTENTION_SITES, PatternAttention
+from tf_autodropout.layers.pattern_attention import PatternAttention
 from tf_autodropout.layers.pattern_dropout import PatternDropout, assign_patterns, pattern_layers
 from tf_autodropout.layers.seeding import site_seed
+from tf_autodropout.layers.site_layers import ATTENTION_SITES
 
 __all__ = ["ATTENTION_SITES", "PatternAttention", "PatternDropout", "assign_patterns", "pattern_layers", "site_seed"]
