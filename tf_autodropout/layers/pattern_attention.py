@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-from keras import ops
 
-from tf_autodropout.layers.pattern_dropout import PatternDropout
-from tf_autodropout.layers.seeding import site_seed
-from tf_autodropout.patterns import PatternSet, TransformerPattern, patterns_for
-
-ATTENTION_SITES = ("query", "key", "value", "softmax", "output")
-_TOKEN_AXIS = {"query": 1, "key": 1, "value": 1, "softmax": 3, "output": 1}
+from tf_autodropout.layers.site_layers import (
+    ATTENTION_SITES,
+    attend,
+    patterns_config,
+    read_patterns,
+    site_layers,
+    unlocked,
+)
 
 
 @keras.saving.register_keras_serializable(package="tf_autodropout")
@@ -57,22 +58,15 @@ class PatternAttention(keras.layers.MultiHeadAttention):
         axes = self._attention_axes
         if axes is not None and tuple(axes) != (1,):
             raise ValueError(f"Invalid value for 'attention_axes'. Expected (1,). Received: attention_axes={axes!r}")
-        if isinstance(patterns, Mapping) and not isinstance(patterns, PatternSet) and "type" in patterns:
-            patterns = PatternSet.from_dict({k: v for k, v in patterns.items() if k != "type"}, self.name)
-        self.patterns = patterns_for(ATTENTION_SITES, TransformerPattern, patterns)
-        self.pattern_seed = pattern_seed
-        self.mutable = mutable
-        for site in ATTENTION_SITES:
-            layer = PatternDropout(
-                self.patterns.get(site, TransformerPattern()),
-                seed=site_seed(pattern_seed, site),
-                token_axis=_TOKEN_AXIS[site],
-                site=site,
-                mutable=mutable,
-                dtype=self.dtype_policy,
-                name=f"{site}_pattern",
-            )
-            setattr(self, f"{site}_pattern", layer)
+        self.add_sites(patterns, pattern_seed, mutable)
+
+    def add_sites(self, patterns: Mapping[str, Any] | None, pattern_seed: int, mutable: bool) -> None:
+        """Makes the pattern layers; see `adopt` for why this is not done in `__init__`."""
+        self.patterns = read_patterns(patterns, ATTENTION_SITES, self.name)
+        self.pattern_seed, self.mutable = pattern_seed, mutable
+        layers = site_layers(self.patterns, ATTENTION_SITES, pattern_seed, mutable, self.dtype_policy)
+        with unlocked(self):
+            self.pattern_layers = layers
 
     def _compute_attention(
         self,
@@ -85,14 +79,7 @@ class PatternAttention(keras.layers.MultiHeadAttention):
         **kwargs: Any,
     ) -> tuple[Any, Any]:
         # The hook that Keras offers to subclasses; `call` passes the causal mask in attention_mask.
-        query = self.query_pattern(query, training=training)  # (N, T, heads, dim)
-        key = self.key_pattern(key, training=training)
-        value = self.value_pattern(value, training=training)
-        scores = ops.einsum("nqhd,nkhd->nhqk", query * self._inverse_sqrt_key_dim, key)
-        probabilities = self._masked_softmax(scores, attention_mask)  # (N, heads, queries, keys)
-        probabilities = self.softmax_pattern(probabilities, training=training)
-        probabilities = self._dropout_layer(probabilities, training=training)  # Keras' own `dropout`
-        return ops.einsum("nhqk,nkhd->nqhd", probabilities, value), probabilities
+        return attend(self, self.pattern_layers, query, key, value, attention_mask, training)
 
     # Keras matches the arguments of `build` and `call` by name, so the signature is spelled out.
     def call(
@@ -121,15 +108,12 @@ class PatternAttention(keras.layers.MultiHeadAttention):
             use_causal_mask=use_causal_mask,
         )
         if return_attention_scores:
-            return self.output_pattern(result[0], training=training), result[1]
-        return self.output_pattern(result, training=training)
+            return self.pattern_layers["output"](result[0], training=training), result[1]
+        return self.pattern_layers["output"](result, training=training)
 
     def get_config(self) -> dict[str, Any]:
-        now = {site: getattr(self, f"{site}_pattern").pattern for site in ATTENTION_SITES}  # `assign` may have come
-        none = TransformerPattern()
-        patterns = {site: one for site, one in now.items() if site in self.patterns or one != none}
         config = {
-            "patterns": {"type": "PatternSet"} | PatternSet(patterns).to_dict(),
+            "patterns": patterns_config(self.patterns, self.pattern_layers),
             "pattern_seed": self.pattern_seed,
             "mutable": self.mutable,
         }

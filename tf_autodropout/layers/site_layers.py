@@ -1,0 +1,109 @@
+"""The pattern layers inside a layer that has several sites."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+from keras import ops
+
+from tf_autodropout.layers.pattern_dropout import PatternDropout
+from tf_autodropout.layers.seeding import site_seed
+from tf_autodropout.patterns import PatternSet, TransformerPattern, patterns_for
+
+ATTENTION_SITES = ("query", "key", "value", "softmax", "output")
+TRANSFORMER_SITES = (*ATTENTION_SITES, "ffn", "residual")
+_SOFTMAX_AXIS = 3  # of the keys, the tokens of attention probabilities (N, heads, queries, keys)
+
+
+def read_patterns(patterns: Any, sites: Sequence[str], where: str) -> PatternSet:
+    """Returns the patterns of a layer from its constructor's argument or from its config.
+
+    Raises:
+        ValueError: a site that the layer does not have.
+        TypeError: a pattern of another kind.
+    """
+    if isinstance(patterns, Mapping) and not isinstance(patterns, PatternSet) and "type" in patterns:
+        patterns = PatternSet.from_dict({k: v for k, v in patterns.items() if k != "type"}, where)
+    return patterns_for(sites, TransformerPattern, patterns)
+
+
+def site_layers(
+    patterns: Mapping[str, Any], sites: Sequence[str], seed: int, mutable: bool, dtype: Any, part: str = ""
+) -> dict[str, PatternDropout]:
+    """Makes a pattern layer for each site.
+
+    Args:
+        patterns: Site to `TransformerPattern`; sites left out drop nothing.
+        sites: Names of the sites.
+        seed: Integer from which each site derives its own seed.
+        mutable: See `PatternDropout`.
+        dtype: Dtype policy of the layers.
+        part: Name of the part of the layer, where it has a site more than once.
+    """
+    prefix = f"{part}_" if part else ""
+    return {
+        site: PatternDropout(
+            patterns.get(site, TransformerPattern()),
+            seed=site_seed(seed, *filter(None, (part, site))),
+            token_axis=_SOFTMAX_AXIS if site == "softmax" else 1,
+            site=site,
+            mutable=mutable,
+            dtype=dtype,
+            name=f"{prefix}{site}_pattern",
+        )
+        for site in sites
+    }
+
+
+@contextmanager
+def unlocked(layer: keras.layers.Layer) -> Iterator[None]:
+    """Lets a layer that is built take up or give away sublayers, as Keras does for LoRA."""
+    locked = layer._tracker.locked
+    layer._tracker.unlock()
+    try:
+        yield
+    finally:
+        if locked:
+            layer._tracker.lock()
+
+
+def patterns_config(patterns: Mapping[str, Any], layers: Mapping[str, PatternDropout]) -> dict[str, Any]:
+    """Returns the patterns of a layer for its config, as they are now: `assign` may have come."""
+    now = {site: layer.pattern for site, layer in layers.items()}
+    none = TransformerPattern()
+    kept = {site: one for site, one in now.items() if site in patterns or one != none}
+    return {"type": "PatternSet"} | PatternSet(kept).to_dict()
+
+
+def attend(
+    attention: keras.layers.MultiHeadAttention,
+    drop: Mapping[str, PatternDropout],
+    query: Any,
+    key: Any,
+    value: Any,
+    attention_mask: Any,
+    training: bool | None,
+) -> tuple[Any, Any]:
+    """Scaled dot-product attention with four of the five sites; `output` comes after the output projection.
+
+    Args:
+        attention: The layer whose head size, softmax and dropout are used.
+        drop: The pattern layers.
+        query: Projected queries `(N, T, heads, dim)`.
+        key: Projected keys.
+        value: Projected values.
+        attention_mask: As for `keras.layers.MultiHeadAttention`.
+        training: Python boolean.
+
+    Returns:
+        Context `(N, T, heads, dim)` and attention probabilities `(N, heads, queries, keys)`.
+    """
+    query = drop["query"](query, training=training)  # (N, T, heads, dim)
+    key = drop["key"](key, training=training)
+    value = drop["value"](value, training=training)
+    scores = ops.einsum("nqhd,nkhd->nhqk", query * attention._inverse_sqrt_key_dim, key)
+    probabilities = attention._masked_softmax(scores, attention_mask)  # (N, heads, queries, keys)
+    probabilities = drop["softmax"](probabilities, training=training)
+    probabilities = attention._dropout_layer(probabilities, training=training)  # Keras' own `dropout`
+    return ops.einsum("nhqk,nkhd->nqhd", probabilities, value), probabilities
