@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tf_autodropout import models, presets, search, visualize
     from tf_autodropout.layers import PatternDropout
     from tf_autodropout.masks import keep_mask
+    from tf_autodropout.surgery import regularize, sites, strip
 
 __version__ = "0.1.0"
 
@@ -27,13 +28,22 @@ __all__ = [
     "members",
     "models",
     "presets",
+    "regularize",
     "search",
+    "sites",
+    "strip",
     "transfer",
     "visualize",
 ]
 
 _MODULES = ("models", "presets", "search", "visualize")
-_NAMES = {"PatternDropout": "layers", "keep_mask": "masks"}
+_NAMES = {
+    "PatternDropout": "layers",
+    "keep_mask": "masks",
+    "regularize": "surgery",
+    "sites": "surgery",
+    "strip": "surgery",
+}
 
 
 def __getattr__(name: str) -> Any:
