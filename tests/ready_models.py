@@ -94,6 +94,7 @@ def bert(layers: int = 2, hidden: int = 128, heads: int = 2) -> keras.Model:
         hidden_dim=hidden,
         intermediate_dim=4 * hidden,
         max_sequence_length=32,
+        dropout=0.0,  # Keras does not save the random state of its own Dropout
     )
 
 
@@ -105,6 +106,7 @@ def gpt2(layers: int = 2, hidden: int = 64, heads: int = 2) -> keras.Model:
         hidden_dim=hidden,
         intermediate_dim=4 * hidden,
         max_sequence_length=32,
+        dropout=0.0,  # Keras does not save the random state of its own Dropout
     )
 
 
