@@ -112,16 +112,22 @@ def resnet50_sites(input_shape: tuple[int, int, int] = (224, 224, 3), width: flo
                 parts["project_bn"] = _EXPANSION * filters
             parts["bn3"] = _EXPANSION * filters
             place = f"stage{stage}_block{block}"
-            sites += [Site(f"{place}_{part}", ConvPattern, (h, w, c), place, f"stage{stage}") for part, c in parts.items()]
+            sites += [
+                Site(f"{place}_{part}", ConvPattern, (h, w, c), place, f"stage{stage}") for part, c in parts.items()
+            ]
     return tuple(sites)
 
 
 def _readable(layer: str) -> str:
     """From the name of a layer in keras-cv to ours: `v2_stack_0_block1_2_bn` to `stage1_block1_bn2`."""
-    if layer in _STEM:
+    block = re.match(r"v2_stack_(\d)_block(\d)_", layer)
+    if block is None:
         return _STEM[layer]
-    stage, block, part = re.fullmatch(r"v2_stack_(\d+)_block(\d+)_(\w+)", layer).groups()
     parts = {"0_conv": "project", "0_bn": "project_bn", "add": "add", "out": "add_relu"}
     for number in "123":
-        parts |= {f"{number}_conv": f"conv{number}", f"{number}_bn": f"bn{number}", f"{number}_relu": f"bn{number}_relu"}
-    return f"stage{int(stage) + 1}_block{block}_{parts[part]}"
+        parts |= {
+            f"{number}_conv": f"conv{number}",
+            f"{number}_bn": f"bn{number}",
+            f"{number}_relu": f"bn{number}_relu",
+        }
+    return f"stage{int(block[1]) + 1}_block{block[2]}_{parts[layer[block.end() :]]}"

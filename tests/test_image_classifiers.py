@@ -11,6 +11,7 @@ import tf_autodropout as tad
 from tf_autodropout.layers import assign_patterns, pattern_layers
 from tf_autodropout.models.efficient_net import efficientnet_sites
 from tf_autodropout.models.residual_network import resnet50_sites
+from tf_autodropout.surgery.choice import choose
 
 CONV = tad.ConvPattern(size=1)
 SHAPE = (48, 33, 3)  # odd sides and sides of two parities through all strides
@@ -35,8 +36,17 @@ def plain(builder):
 
 @functools.cache
 def everywhere(builder):
-    """A model with a mutable pattern at every site, shared by the tests that do not train it."""
-    return build(builder, mutable=True)
+    """A model with a mutable pattern at every site, shared by tests that do not train it."""
+    keras.utils.set_random_seed(77)  # the global state has no part in it
+    model = build(builder, mutable=True, patterns=some(builder))
+    assert {site: layers[0].pattern for site, layers in pattern_layers(model).items()} == {
+        site.name: some(builder).get(site.name, tad.ConvPattern()) for site in sites_of(builder)
+    }
+    return model
+
+
+def some(builder):
+    return tad.PatternSet({site.name: CONV for site in sites_of(builder)[::7]})
 
 
 def sites_of(builder):
@@ -135,12 +145,14 @@ def test_the_residual_token_acts_on_the_skip_connection(builder, site, residual)
 
 @pytest.mark.parametrize("builder", BUILDERS)
 def test_patterns_change_training_and_nothing_else(builder):
-    sites = [site.name for site in sites_of(builder)][::7]
-    dropping = build(builder, patterns=tad.PatternSet(dict.fromkeys(sites, CONV)))
-    assert set(pattern_layers(dropping)) == set(sites)
-    assert dropping.name == plain(builder).name
-    assert (dropping(images()).numpy() == plain(builder)(images()).numpy()).all()
-    assert (dropping(images(), training=True).numpy() != plain(builder)(images(), training=True).numpy()).any()
+    model = everywhere(builder)
+    assert model.name == plain(builder).name
+    assign_patterns(model, some(builder))
+    moved = {variable.path: variable for variable in model.non_trainable_variables}
+    for variable in plain(builder).non_trainable_variables:  # statistics that other tests have moved
+        moved[variable.path].assign(variable)
+    assert (model(images()).numpy() == plain(builder)(images()).numpy()).all()
+    assert (model(images(), training=True).numpy() != plain(builder)(images(), training=True).numpy()).any()
 
 
 @pytest.mark.parametrize(
@@ -148,8 +160,9 @@ def test_patterns_change_training_and_nothing_else(builder):
     [("resnet50", "resnet-drop-path-0.1", 16), ("efficientnet", "convnet-spatial-0.1", 49)],
 )
 def test_presets_fit(builder, preset, number):
-    model = tad.regularize(plain(builder), preset)
-    assert len(pattern_layers(model)) == number
+    chosen = choose(tad.sites(plain(builder)), preset)
+    assert len(chosen) == number
+    assert set(chosen.values()) == set(tad.presets.load(preset).values())
 
 
 # The networks
@@ -181,21 +194,20 @@ def test_resnet50_is_made_of_50_layers():
 @pytest.mark.parametrize("builder", BUILDERS)
 def test_seed_and_weight_decay(builder):
     def weights(model):  # without the statistics, which other tests move
-        return [variable.numpy() for variable in model.trainable_variables]
+        return {variable.path: variable.numpy() for variable in model.trainable_variables}
 
-    keras.utils.set_random_seed(77)  # the global state has no part in it
-    again, other = build(builder), build(builder, seed=1, weight_decay=0.01)
-    first = weights(plain(builder))
-    assert [layer.name for layer in again.layers] == [layer.name for layer in plain(builder).layers]
-    assert all((a == b).all() for a, b in zip(first, weights(again), strict=True))
-    differ = [(a != b).any() for a, b in zip(first, weights(other), strict=True)]
-    assert differ == [w.ndim > 1 for w in first]  # kernels; the rest begins with zeros and ones
-    seen = [w.ravel()[:4].tobytes() for w in first if w.ndim > 1]
+    first, again = weights(plain(builder)), weights(everywhere(builder))
+    assert first.keys() == again.keys()
+    assert all((first[path] == again[path]).all() for path in first)
+    other = build(builder, seed=1, weight_decay=0.01)
+    differ = {path: (value != first[path]).any() for path, value in weights(other).items()}
+    assert differ == {path: value.ndim > 1 for path, value in first.items()}  # the rest begins with zeros and ones
+    seen = [value.ravel()[:4].tobytes() for value in first.values() if value.ndim > 1]
     assert len(set(seen)) == len(seen)  # each has a seed of its own
     layers = [layer for layer in other.layers if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)]
     wanted = 0.01 * sum(float((layer.kernel.numpy() ** 2).sum()) for layer in layers)
     assert float(sum(other.losses)) == pytest.approx(wanted, rel=1e-4)
-    assert again.losses == []
+    assert plain(builder).losses == []
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """A PatternSet carried to another depth and resolution of the same family of networks."""
 
-import os
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -22,8 +22,8 @@ class _Kind(NamedTuple):
 def transfer(patterns: PatternSet, source: Sequence[Site], target: Sequence[Site]) -> PatternSet:
     """Carries a PatternSet from the network it was made for to a deeper, wider or larger one of its family.
 
-    A site of the target takes the pattern of the site of the source that has the same role (what its name
-    adds to what the names in its block share) in the same stage and at the same place among the blocks.
+    A site of the target takes the pattern of the site of the source that has the same role (the words of its
+    name that do not begin all names of its block) in the same stage and at the same place among the blocks.
     Where a stage of the target has more blocks, the last one of the source serves the rest. Size and stride
     are scaled by the ratio of the smaller sides of the two maps, or of the lengths of the two sequences, as
     `PatternSet.scale` does.
@@ -92,8 +92,9 @@ def _by_kind(argument: str, sites: Sequence[Site]) -> dict[_Kind, list[Site]]:
         blocks.setdefault((site.stage, site.block), []).append(site.name)
     kinds: dict[_Kind, list[Site]] = {}
     for site in sites:
-        shared = os.path.commonprefix(blocks[site.stage, site.block])
-        role = site.name[shared.rfind("_") + 1 :]
+        heads = zip(*(name.split("_")[:-1] for name in blocks[site.stage, site.block]), strict=False)
+        shared = len(list(itertools.takewhile(lambda words: len(set(words)) == 1, heads)))
+        role = "_".join(site.name.split("_")[shared:])
         kinds.setdefault(_Kind(site.stage, role, site.kind), []).append(site)
     return kinds
 
