@@ -25,7 +25,7 @@ from pathlib import Path
 from environment import environment
 
 from tf_autodropout.patterns.document import write_text
-from tf_autodropout.search.ledger import FILE_NAME, Ledger, LedgerReader
+from tf_autodropout.search.ledger import FILE_NAME, Ledger, LedgerReader, stored_config
 from tf_autodropout.search.loop import search_loop
 from tf_autodropout.search.run_search import BATCH, CAPACITY
 from tf_autodropout.search.searchers import Reinforce
@@ -89,7 +89,7 @@ def main() -> None:
     search = [*COMMAND, "search", "digits", *settings, "--out", str(killed)]
     rng, moments = random.Random(options.seed), []
     for kill in range(options.kills):
-        begun = (killed / FILE_NAME).exists()
+        begun = (killed / FILE_NAME).exists() and stored_config(killed) is not None
         moments.append(killed_session([*COMMAND, "resume", str(killed)] if begun else search, rng))
         print(f"kill {kill + 1}: {moments[-1]}", flush=True)
     subprocess.run([*COMMAND, "resume", str(killed)], check=True, stdout=subprocess.DEVNULL)

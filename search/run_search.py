@@ -113,10 +113,9 @@ def run(
         "fresh_seeds": fresh_seeds,
         "finalists": finalists,
     }
-    ledger = Ledger(directory, config)
+    ledger = Ledger(directory, config, arguments)
     try:
         with storage_errors(directory), log_file(directory) as log:
-            ledger.set_arguments(arguments)
             log.info("search on %s: %d trials by %s, seed %d", child.name, trials, searcher, seed)
             workers = engine or InProcess(child, seed)
             heard = Observers([TensorBoard(directory / "tensorboard"), *observers])
