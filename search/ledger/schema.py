@@ -79,8 +79,11 @@ def stored_config(directory: Path) -> dict[str, Any] | None:
     if not path.exists():
         raise LedgerError(f"{directory} holds no run (no {FILE_NAME})")
     try:
-        # immutable: reads the main file alone and leaves nothing beside it.
-        db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+        # immutable: reads the main file alone and leaves nothing beside it. Where a write-ahead log is left
+        # of a run that works or was killed, the main file alone may be half of an older and half of a newer one.
+        logged = path.with_name(f"{path.name}-wal")
+        alone = "" if logged.exists() and logged.stat().st_size else "&immutable=1"
+        db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{alone}", uri=True)
         try:
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
