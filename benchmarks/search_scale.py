@@ -5,8 +5,8 @@ and a simulated clock puts the outcomes in order. Everything else is real: contr
 log and TensorBoard events.
 
 - **Scale.** Durations are uniform between 20 and 60 minutes. Reported: wall-clock time; what ledger, queues and
-  decoding cost a trial, that is the whole loop less searcher and TensorBoard; the process' peak memory after
-  the first 1,000 trials and at the end.
+  decoding cost a trial, that is the whole loop less searcher and TensorBoard; the process' resident memory after
+  the first 1,000 trials and at the end, as it is and the peak so far (compilation).
 - **Stragglers.** Half of the workers are 10 times slower. Throughput until the last trial is handed out, in
   trials per simulated hour, against what the workers can give: the sum of their speeds. Beside it, what a loop
   would give that waits for all workers before it hands out again.
@@ -106,21 +106,22 @@ class Stopwatch:
 
 
 class MemoryMark(Observer):
-    """Notes the peak memory after the first `MARK` trials."""
+    """Notes the memory after the first `MARK` trials."""
 
     def __init__(self) -> None:
-        self._trials, self.peak = 0, 0.0
+        self._trials, self.now, self.peak = 0, 0.0, 0.0
 
     def trial_finished(self, trial: Trial) -> None:
         """Counts."""
         self._trials += 1
         if self._trials == MARK:
-            self.peak = peak_memory()
+            self.now, self.peak = memory()
 
 
-def peak_memory() -> float:
-    """Returns the largest resident memory of this process so far, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def memory() -> tuple[float, float]:
+    """Returns this process' resident memory, of now and the largest so far, in MiB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def measure_scale(out: Path, trials: int, in_flight: int) -> dict[str, float]:
@@ -129,13 +130,13 @@ def measure_scale(out: Path, trials: int, in_flight: int) -> dict[str, float]:
     searcher, config = Reinforce(space, 0), {"task": {"name": "simulated"}}
     workers = SimulatedWorkers([lambda u: 20 + 40 * u] * in_flight)
     ledger = Ledger(out, config)
-    events, memory = TensorBoard(out / "tensorboard"), MemoryMark()
+    events, mark = TensorBoard(out / "tensorboard"), MemoryMark()
     learning = Stopwatch(searcher, "suggest", "update", "state", "restore")
     writing = Stopwatch(events, "trial_finished", "updated")
     begin = time.perf_counter()
     with log_file(out):
-        search_loop(searcher, ledger, workers, space.decode, trials, in_flight, BATCH, Observers([events, memory]))
-    seconds, peak = time.perf_counter() - begin, peak_memory()
+        search_loop(searcher, ledger, workers, space.decode, trials, in_flight, BATCH, Observers([events, mark]))
+    seconds, (now, peak) = time.perf_counter() - begin, memory()
     assert ledger.counts() == {Status.FINISHED: trials}
     ledger.close()
     own = seconds - learning.seconds - writing.seconds
@@ -151,8 +152,10 @@ def measure_scale(out: Path, trials: int, in_flight: int) -> dict[str, float]:
         "of it searcher: samples, updates, state, s": round(learning.seconds, 1),
         "of it TensorBoard, s": round(writing.seconds, 1),
         "the rest (ledger, queues, decoding, log), ms a trial": round(1000 * own / trials, 2),
-        f"peak memory after {MARK:,} trials, MiB": round(memory.peak),
-        "peak memory at the end, MiB": round(peak),
+        f"memory after {MARK:,} trials, MiB": round(mark.now),
+        "memory at the end, MiB": round(now),
+        f"peak memory until {MARK:,} trials, MiB": round(mark.peak),
+        "peak memory until the end, MiB": round(peak),
         "ledger, MiB": round((out / "ledger.sqlite").stat().st_size / 2**20),
         "taking up the finished run, s": round(resumed, 1),
     }
