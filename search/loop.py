@@ -54,7 +54,7 @@ def search_loop(
     finished = FinishedQueue(batch, ledger.trials(unconsumed=True))
     observer.resumed(made - len(waiting), ledger.highest_reward(), ledger.baseline())
     if made:
-        _log.info("going on: %d trials are final, %d are trained again", made - len(waiting), len(waiting))
+        _log.info("going on: %d trials are final, %d more are to be trained", made - len(waiting), len(waiting))
     for trial in waiting:
         engine.submit(trial)
     while True:
