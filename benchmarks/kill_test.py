@@ -7,7 +7,7 @@ unbroken search, in one process, whose children earn the same rewards: every tri
 same suggestions with the same log-probabilities, the same batches, and controller weights, optimizer slots and
 baseline equal to the bit.
 
-Run: `python benchmarks/kill_test.py`, ten minutes on one core. Results: `benchmarks/kill_test.md`.
+Run: `python benchmarks/kill_test.py`, half an hour on one busy core. Results: `benchmarks/kill_test.md`.
 """
 
 import argparse
