@@ -109,7 +109,7 @@ def _finish_one(
 
 def _told(trial: Trial, outcome: Outcome) -> str:
     """One line of the log: what came of one attempt, where, and why."""
-    place = f" on worker {outcome.worker}" if outcome.worker else ""
+    place = f" on {outcome.worker}" if outcome.worker else ""
     attempt = f" (attempt {trial.attempts})" if trial.attempts > 1 else ""
     if outcome.status is Status.FINISHED:
         return f"trial {trial.number} finished{place}{attempt}: reward {outcome.reward:.6g}"

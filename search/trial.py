@@ -66,7 +66,7 @@ class Outcome:
         reward: Finite reward; 0 for an invalid trial, None for a failed one.
         metrics: Anything else worth keeping, as JSON types; the reason under `"error"`, the learning
             curve under `LEARNING_CURVE`.
-        worker: Name of the process or machine that trained it; empty for this process.
+        worker: What the log calls the one that trained it, such as `worker 3`; empty for this process.
     """
 
     number: int

@@ -222,7 +222,7 @@ def test_an_outcome_nobody_asked_for_is_ignored_and_what_happens_is_told_in_word
     assert len(trials) == 4
     told = [record.message for record in caplog.records]
     assert told[0] == "an outcome of trial 99 is ignored: it came before, or never was asked for"
-    assert told[1] == "trial 1 failed on worker host a: host lost; it is tried again"
+    assert told[1] == "trial 1 failed on host a: host lost; it is tried again"
     assert told[2] == "trial 2 is invalid: training loss is nan; it counts with reward 0"
     assert told[3] == f"trial 1 finished (attempt 2): reward {trials[0].reward:.6g}"
     assert told[-1] == "update 1 learned from trials 2, 1, 3, 4"
