@@ -65,8 +65,51 @@ def search(
     settings = {name: value for name, value in task_settings.items() if value is not None}
     check_task(task)
     check_directory(out)
+    _search(
+        out,
+        task=task,
+        trials=trials,
+        searcher=searcher,
+        seed=seed,
+        settings=settings,
+        fresh_seeds=fresh_seeds,
+        finalists=finalists,
+    )
+
+
+@cli.command()
+@click.argument("directory", metavar="DIR", type=_PATH)
+@click.option("--trials", type=click.IntRange(1), help="Trials of the whole run, to make more.  [as before]")
+def resume(directory: Path, trials: int | None) -> None:
+    """Go on with the search in DIR; everything else is as it was begun."""
+    reader = LedgerReader(directory)
+    arguments = reader.arguments()
+    reader.close()
+    if arguments.get("task") is None:
+        raise ValueError(f"{directory} was searched with a task of your own; go on from Python, with search.run")
+    if trials is not None and trials < arguments["trials"]:
+        raise ValueError(
+            f"Invalid value for 'trials'. Expected at least those of the run, {arguments['trials']}. Received: {trials}"
+        )
+    _search(directory, **arguments | ({"trials": trials} if trials else {}))
+
+
+@cli.command()
+@click.argument("directory", metavar="DIR", type=_PATH)
+@click.option("--parquet", "file", type=_PATH, required=True, help="File to write; its data card goes to FILE.md.")
+def export(directory: Path, file: Path) -> None:
+    """Write all trials of a run as one table, also while it runs."""
+    from tf_autodropout.search.export import export_trials
+
+    count, card = export_trials(directory, file)
+    Console().print(f"written: {file}, {count} trials, and {card}", soft_wrap=True)
+
+
+def _search(out: Path, **arguments: Any) -> None:
+    """A search with a live line that ends with the table; `arguments` are those of `run`."""
     console = Console()
-    title = f"{task}: {trials} trials by {searcher}, seed {seed}, into {out}"
+    trials = arguments["trials"]
+    title = f"{arguments['task']}: {trials} trials by {arguments['searcher']}, seed {arguments['seed']}, into {out}"
     status = console.status("loading TensorFlow")
     with status, quiet_tensorflow():
         from tf_autodropout.search import run
@@ -81,14 +124,8 @@ def search(
             status.update(f"retraining: {name}")
 
         run(
-            task,
-            trials,
-            out,
-            searcher=searcher,
-            seed=seed,
-            settings=settings,
-            fresh_seeds=fresh_seeds,
-            finalists=finalists,
+            out=out,
+            **arguments,
             observers=[ProgressLine(console, title, trials, before=status), interrupt],
             progress=retraining,
         )
@@ -161,7 +198,7 @@ def main() -> None:
     except ValueError as error:  # LedgerError and DocumentError are ValueErrors
         _fail(str(error), _EXIT_BAD_INPUT)
     except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}", _EXIT_BAD_INPUT)
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), _EXIT_BAD_INPUT)
     except (click.exceptions.Abort, KeyboardInterrupt):
         print("stopped; the same command goes on", file=sys.stderr)
         sys.exit(_EXIT_STOPPED)

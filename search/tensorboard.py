@@ -1,6 +1,8 @@
 """Writes what happens in a search as TensorBoard events."""
 
-from collections.abc import Mapping, Sequence
+import errno
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +17,22 @@ class TensorBoard(Observer):
 
     Args:
         directory: Directory of the event files; a resumed run adds a file.
+
+    Raises:
+        OSError: the disk is full; also from every method.
     """
 
     def __init__(self, directory: Path) -> None:
-        self._writer = tf.summary.create_file_writer(str(directory))
+        with _full_disk():
+            self._writer = tf.summary.create_file_writer(str(directory))
         self._done, self._best = 0, float("-inf")
 
-    def resumed(self, finished: Sequence[Trial], baseline: float | None) -> None:
-        self._done = len(finished)
-        rewards = [t.reward for t in finished if t.status is Status.FINISHED and t.reward is not None]
-        self._best = max(rewards, default=self._best)
+    def resumed(self, final: int, best: float | None, baseline: float | None) -> None:
+        self._done, self._best = final, self._best if best is None else best
 
     def trial_finished(self, trial: Trial) -> None:
         self._done += 1
-        with self._writer.as_default(step=self._done):
+        with _full_disk(), self._writer.as_default(step=self._done):
             if trial.status is Status.FINISHED and trial.reward is not None:
                 self._best = max(self._best, trial.reward)
                 tf.summary.scalar("trial/reward", trial.reward)
@@ -36,13 +40,23 @@ class TensorBoard(Observer):
             for name, value in trial.metrics.items():
                 if isinstance(value, int | float):
                     tf.summary.scalar(f"trial/{name}", value)
-        self._writer.flush()
+            self._writer.flush()
 
     def updated(self, version: int, metrics: Mapping[str, Any]) -> None:
-        with self._writer.as_default(step=version):
+        with _full_disk(), self._writer.as_default(step=version):
             for name, value in metrics.items():
                 tf.summary.scalar(f"update/{name}", value)
-        self._writer.flush()
+            self._writer.flush()
 
     def close(self) -> None:
-        self._writer.close()
+        with _full_disk():
+            self._writer.close()
+
+
+@contextmanager
+def _full_disk() -> Iterator[None]:
+    """TensorFlow has an error of its own for a full disk."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError:
+        raise OSError(errno.ENOSPC, "No space left on device, for TensorBoard's events") from None

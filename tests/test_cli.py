@@ -29,10 +29,11 @@ def snapshot(directory: Path) -> dict[str, bytes]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A small search on real digits, interrupted by kill -9 after its first trial and taken up again."""
     out = tmp_path_factory.mktemp("cli") / "run"
-    process = subprocess.Popen([*COMMAND, *SMALL, "--out", str(out)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    begun = [*SMALL, "--trials", "2", "--out", str(out)]
+    process = subprocess.Popen([*COMMAND, *begun], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for line in process.stdout:
-        if line.startswith("1/3"):
+        if line.startswith("1/2"):
             process.send_signal(signal.SIGKILL)
             break
     process.wait()
@@ -40,7 +41,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess
     first = LedgerReader(out)
     before = [(t.number, t.suggestion, t.reward) for t in first.trials() if t.reward is not None]
     first.close()
-    done = call(*SMALL, "--out", str(out))
+    done = call("resume", str(out), "--trials", "3")
     second = LedgerReader(out)
     after = [(t.number, t.suggestion, t.reward) for t in second.trials()]
     attempts = [t.attempts for t in second.trials()]
@@ -56,7 +57,7 @@ def test_a_search_ends_with_table_and_files_and_nothing_on_stderr(finished) -> N
     assert (done.returncode, done.stderr) == (0, "")
     assert "going on after" in done.stdout
     assert "Retrained on 2 fresh seeds; test accuracy in %" in done.stdout
-    for file in ("best.json", "best.png", "best_so_far.png", "report.md", "ledger.sqlite", "tensorboard"):
+    for file in ("log.txt", "best.json", "best.png", "best_so_far.png", "report.md", "ledger.sqlite", "tensorboard"):
         assert (out / file).exists()
         assert file in done.stdout
     for chatter in ("WARNING", "I0000", "oneDNN", "Traceback"):
@@ -79,6 +80,24 @@ def test_report_and_plot(finished, tmp_path: Path) -> None:
     done = call("plot", str(out / "best.json"), "--out", str(tmp_path / "masks.png"))
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "masks.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_export_writes_the_table_and_its_card(finished, tmp_path: Path) -> None:
+    out, _ = finished
+    done = call("export", str(out), "--parquet", str(tmp_path / "trials.parquet"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"written: {tmp_path / 'trials.parquet'}, 3 trials")
+    assert "Fig" not in (tmp_path / "trials.parquet.md").read_text()
+    card = (tmp_path / "trials.parquet.md").read_text()
+    assert "3 finished" in card
+    assert "13. `stage" in card or "13. `stem" in card  # a name for each of the tokens
+
+
+def test_resume_refuses_fewer_trials_and_loads_nothing_for_it(finished) -> None:
+    out, _ = finished
+    done = call("resume", str(out), "--trials", "2")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: Invalid value for 'trials'. Expected at least those of the run, 3. Received: 2\n"
 
 
 def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path: Path) -> None:
@@ -125,6 +144,11 @@ def broken(tmp_path: Path, change) -> Path:
         (["search", "pydoc", "--out", "TMP/notes.txt"], "is a file"),
         (["search", "digits", "--steps", "20", "--out", "/proc/nowhere"], "cannot write"),
         (["search", "cifar10-small", "--image-size", "7", "--out", "OUT"], "4, 8, 16 or 32"),
+        (["resume", "TMP"], "holds no run"),
+        (["resume", "OUT", "--trials", "0"], "'--trials': 0"),
+        (["export", "TMP", "--parquet", "TMP/t.parquet"], "holds no run"),
+        (["export", "TMP", "--parquet", "TMP/t.csv"], "expected a .parquet file"),
+        (["export", "TMP"], "'--parquet'"),
         (["report", "TMP"], "holds no run"),
         (["report", "OUT"], "holds no run"),
         (["plot", "TMP/nothing.json"], "No such file"),
@@ -177,7 +201,8 @@ def test_a_directory_of_another_run_is_refused_and_untouched(tmp_path: Path) -> 
 
 
 def test_help_does_not_load_tensorflow() -> None:
-    for arguments in (["--help"], ["search", "--help"], ["report", "--help"], ["plot", "--help"], []):
+    helps = [[name, "--help"] for name in ("search", "resume", "export", "report", "plot")]
+    for arguments in (["--help"], *helps, []):
         script = (
             "import sys; from tf_autodropout.search import cli; sys.argv = ['tf-autodropout', *sys.argv[1:]]\n"
             "try: cli.main()\nexcept SystemExit: pass\nassert 'tensorflow' not in sys.modules"

@@ -61,7 +61,7 @@ def test_unconsumed_trials_come_in_the_order_of_finishing(ledger: Ledger) -> Non
     for number in reversed(numbers):
         ledger.finish(Outcome(number, Status.FINISHED, float(number)))
     assert [t.number for t in ledger.trials(unconsumed=True)] == numbers[::-1]
-    assert [t.number for t in ledger.finished_in_order()] == numbers[::-1]
+    assert [number for number, _, _ in ledger.outcomes()] == numbers[::-1]
     ledger.checkpoint(1, b"state", numbers[2:], {"baseline": 3.5})
     assert [t.number for t in ledger.trials(unconsumed=True)] == numbers[1::-1]
     assert ledger.latest_checkpoint() == (1, b"state")
@@ -93,6 +93,52 @@ def test_adding_trials_is_one_transaction(ledger: Ledger) -> None:
     with pytest.raises(KeyboardInterrupt):
         ledger.add(dies_half_way())
     assert ledger.count() == 0
+
+
+def test_only_the_newest_state_is_kept_and_all_metrics(ledger: Ledger) -> None:
+    state = bytes(200_000)
+    for version in range(1, 30):
+        ledger.checkpoint(version, state, [], {"baseline": float(version)})
+    assert ledger.latest_checkpoint() == (29, state)
+    assert ledger.baseline() == 29.0
+    assert [metrics["baseline"] for metrics in ledger.update_metrics()] == [float(v) for v in range(1, 30)]
+    assert ledger._db.execute("SELECT COUNT(state) FROM checkpoints").fetchone() == (1,)
+    assert ledger._db.execute("PRAGMA page_count").fetchone()[0] * 4096 < 4 * len(state)
+
+
+def test_a_failed_attempt_keeps_its_reason_also_when_the_trial_finishes(ledger: Ledger) -> None:
+    (number,) = fill(ledger, 1)
+    ledger.start(number)
+    ledger.queue_again(Outcome(number, Status.FAILED, None, {"error": "host lost"}, "host a"))
+    (trial,) = ledger.trials(unfinished=True)
+    assert (trial.status, trial.attempts, trial.failures, trial.worker) == (Status.QUEUED, 1, 1, "host a")
+    ledger.start(number)
+    ledger.finish(Outcome(number, Status.FINISHED, 0.5, {"train_loss": [2.0, 1.0], "seconds": 3.0}, "host b"))
+    (trial,) = ledger.trials()
+    assert (trial.attempts, trial.failures, trial.worker) == (2, 1, "host b")
+    assert trial.metrics == {"train_loss": [2.0, 1.0], "seconds": 3.0}
+    (row,) = ledger.rows()
+    assert (row["error"], row["learning_curve"], row["metrics"]) == ("host lost", "[2.0, 1.0]", '{"seconds": 3.0}')
+
+
+def test_counts_and_the_highest_reward_are_answered_without_reading_trials(ledger: Ledger) -> None:
+    assert (ledger.counts(), ledger.highest_reward(), ledger.last_error(), ledger.baseline()) == ({}, None, None, None)
+    numbers = fill(ledger, 5)
+    for number, reward in zip(numbers[:3], (0.5, 0.75, 0.25), strict=True):
+        ledger.finish(Outcome(number, Status.FINISHED, reward))
+    ledger.finish(Outcome(numbers[3], Status.INVALID, 0.0, {"error": "nan"}))
+    assert ledger.counts() == {Status.QUEUED: 1, Status.FINISHED: 3, Status.INVALID: 1}
+    assert (ledger.highest_reward(), ledger.last_error()) == (0.75, "nan")
+    assert ledger.outcomes()[-1] == (numbers[3], Status.INVALID, 0.0)
+
+
+def test_arguments_are_those_of_the_last_call(tmp_path: Path) -> None:
+    for trials in (4, 8):
+        Ledger(tmp_path / "run", CONFIG, {"trials": trials}).close()
+    Ledger(tmp_path / "run", CONFIG).close()
+    reader = LedgerReader(tmp_path / "run")
+    assert reader.arguments() == {"trials": 8}
+    reader.close()
 
 
 def test_failed_trials_have_no_reward_and_best_ignores_all_but_finished(ledger: Ledger) -> None:
@@ -129,6 +175,25 @@ def test_an_open_run_is_refused_to_a_second_process(ledger: Ledger, tmp_path: Pa
     reader.close()
 
 
+def test_of_two_real_processes_the_second_is_refused_until_the_first_is_dead(tmp_path: Path) -> None:
+    script = f"""
+from pathlib import Path
+from tf_autodropout.search.ledger import Ledger
+ledger = Ledger(Path({str(tmp_path / "run")!r}), {CONFIG!r})
+print("at work", flush=True)
+input()
+"""
+    command, root = [sys.executable, "-c", script], Path(__file__).parent.parent
+    with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "at work\n"
+        second = subprocess.run(command, cwd=root, input="\n", capture_output=True, text=True)
+        assert second.stderr.rstrip().endswith(f"LedgerError: another process is at work on {tmp_path / 'run'}")
+        first.kill()
+    third = subprocess.run(command, cwd=root, input="\n", capture_output=True, text=True)
+    assert (third.returncode, third.stdout) == (0, "at work\n")
+
+
 def snapshot(directory: Path) -> dict[str, bytes]:
     return {str(p.relative_to(directory)): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}
 
@@ -159,10 +224,13 @@ def test_foreign_directories_and_files_are_refused_and_untouched(tmp_path: Path)
 def test_other_versions_and_files_that_are_no_ledger_are_refused(tmp_path: Path) -> None:
     Ledger(tmp_path / "run", CONFIG).close()
     db = sqlite3.connect(tmp_path / "run" / FILE_NAME)
-    db.execute("PRAGMA user_version = 99")
+    db.execute("PRAGMA user_version = 1")
     db.close()
-    with pytest.raises(LedgerError, match="schema version 1. Received: 99"):
-        check_directory(tmp_path / "run", CONFIG)
+    before = snapshot(tmp_path)
+    for open_it in (Ledger, check_directory):
+        with pytest.raises(LedgerError, match="schema version 2. Received: 1; go on with the version"):
+            open_it(tmp_path / "run", CONFIG)
+    assert snapshot(tmp_path) == before
     (tmp_path / "junk").mkdir()
     (tmp_path / "junk" / FILE_NAME).write_bytes(b"not a database, but long enough to be one" * 100)
     with pytest.raises(LedgerError, match="not a ledger"):
