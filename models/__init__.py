@@ -5,5 +5,6 @@ if not __name__.startswith("tf_autodropout."):
 
 from tf_autodropout.models.transformer_lm import transformer_lm
 from tf_autodropout.models.wide_resnet import wide_resnet
+from tf_autodropout.models.xl_transformer import transformer_xl
 
-__all__ = ["transformer_lm", "wide_resnet"]
+__all__ = ["transformer_lm", "transformer_xl", "wide_resnet"]
