@@ -65,10 +65,10 @@ def transformer_xl(
         ValueError: a size below 1, `hidden_dim` not a multiple of `num_heads`, an unknown site.
 
     Example:
-        >>> import numpy as np, tensorflow as tf, tf_autodropout as tad
+        >>> import tensorflow as tf, tf_autodropout as tad
         >>> model = tad.models.transformer_xl(1000, num_layers=2, patterns={"ffn": tad.members.dropout(0.1)})
-        >>> state = {"memory": np.zeros((1, 2, 32, 128)), "remembered": np.array([0])}
-        >>> for segment in np.split(np.arange(48)[None], 3, axis=1):
+        >>> state = {"memory": tf.zeros((1, 2, 32, 128)), "remembered": tf.zeros((1,), tf.int32)}
+        >>> for segment in tf.split(tf.range(48)[None], 3, axis=1):  # three of 16 tokens
         ...     outputs = model({"tokens": segment} | state)
         ...     state = {key: outputs[key] for key in state}
         >>> outputs["logits"].shape, int(outputs["remembered"][0])

@@ -113,7 +113,7 @@ class TextTask:
         return Child(
             model,
             keras.optimizers.Adam(schedule),
-            _token_loss,
+            token_loss,
             self._split(self.corpus.train, stride=1),
             self.steps,
             self.batch_size,
@@ -138,7 +138,7 @@ class TextTask:
         return Split(windows, (len(tokens) - length - 1) // stride + 1)
 
     def _perplexity(self, split: Split) -> float:
-        return float(np.exp(self.child.evaluate(split, _sequence_loss, _EVALUATION_BATCH)["loss"]))
+        return float(np.exp(self.child.evaluate(split, sequence_loss, _EVALUATION_BATCH)["loss"]))
 
 
 def classic(name: str, rate: float) -> Contender:
@@ -156,9 +156,11 @@ def classic(name: str, rate: float) -> Contender:
     return Contender(f"{name}({rate:g})", PatternSet(dict.fromkeys(CLASSIC_SITES, member(rate))))
 
 
-def _token_loss(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)  # (N, T)
+def token_loss(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Returns the cross-entropy of each token, (N, T)."""
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
 
 
-def _sequence_loss(targets: tf.Tensor, logits: tf.Tensor) -> dict[str, tf.Tensor]:
-    return {"loss": tf.reduce_mean(_token_loss(targets, logits), -1)}
+def sequence_loss(targets: tf.Tensor, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Returns the mean cross-entropy of each sequence, (N,)."""
+    return {"loss": tf.reduce_mean(token_loss(targets, logits), -1)}
