@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tf_autodropout import models, search, visualize
     from tf_autodropout.layers import PatternDropout
     from tf_autodropout.masks import keep_mask
+    from tf_autodropout.surgery import regularize, sites, strip
 
 __version__ = "0.1.0"
 
@@ -26,12 +27,21 @@ __all__ = [
     "keep_mask",
     "members",
     "models",
+    "regularize",
     "search",
+    "sites",
+    "strip",
     "visualize",
 ]
 
 _MODULES = ("models", "search", "visualize")
-_NAMES = {"PatternDropout": "layers", "keep_mask": "masks"}
+_NAMES = {
+    "PatternDropout": "layers",
+    "keep_mask": "masks",
+    "regularize": "surgery",
+    "sites": "surgery",
+    "strip": "surgery",
+}
 
 
 def __getattr__(name: str) -> Any:
