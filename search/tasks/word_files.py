@@ -32,8 +32,11 @@ def read_words(task: str, data_dir: str | Path | None, names: Sequence[str]) -> 
     ids = {_UNKNOWN_WORD: UNKNOWN}
     for word in train:
         ids.setdefault(word, len(ids))
-    splits = (np.array([ids.get(word, UNKNOWN) for word in split], np.int32) for split in (train, valid, test))
-    return Corpus(*splits, vocabulary_size=len(ids))
+
+    def tokens(words: list[str]) -> np.ndarray:
+        return np.array([ids.get(word, UNKNOWN) for word in words], np.int32)
+
+    return Corpus(tokens(train), tokens(valid), tokens(test), vocabulary_size=len(ids))
 
 
 def _words(file: Path) -> list[str]:

@@ -46,7 +46,7 @@ class XLTextTask(TextTask):
         return SearchSpace(sites, self.granularity)
 
     @cached_property
-    def child(self) -> SegmentChild:  # type: ignore[override]
+    def child(self) -> SegmentChild:
         """The compiled child, built at first use."""
         model = transformer_xl(
             self.corpus.vocabulary_size,
