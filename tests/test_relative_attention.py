@@ -127,6 +127,18 @@ def test_the_tokens_at_softmax_are_keys() -> None:
     assert attention({"softmax": WORDS}).softmax_pattern.token_axis == 3
 
 
+def test_a_seeded_initializer_gives_each_projection_weights_of_its_own() -> None:
+    def kernels() -> list[np.ndarray]:
+        layer = RelativeAttention(HEADS, DIM, kernel_initializer=keras.initializers.GlorotUniform(seed=1))
+        layer.build((N, T, C), (N, M, C), (N,))
+        return [variable.numpy() for variable in layer.trainable_variables if variable.path.endswith("kernel")]
+
+    first, again = kernels(), kernels()
+    assert len({kernel.tobytes() for kernel in first}) == len(first) == 5
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 # Errors, files, graphs
 
 

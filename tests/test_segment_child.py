@@ -144,7 +144,10 @@ def test_files_that_are_not_there_are_named(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "tokens", "vocabulary"),
-    [("ptb", (929_589, 73_760, 82_430), 10_000), ("wikitext-2", (2_088_628, 217_646, 245_569), 33_278)],
+    [
+        ("ptb", (929_589, 73_760, 82_430), 10_000),
+        pytest.param("wikitext-2", (2_088_628, 217_646, 245_569), 33_278, marks=pytest.mark.slow),
+    ],
 )
 def test_the_data_sets_are_read_whole(name: str, tokens: tuple[int, ...], vocabulary: int) -> None:
     if not (DATA / name).exists():

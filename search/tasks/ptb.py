@@ -7,13 +7,13 @@ FILES = ("ptb.train.txt", "ptb.valid.txt", "ptb.test.txt")
 
 
 def ptb_task(
-    granularity: str = "layer", steps: int = 2000, batch_size: int = 16, data_dir: str | None = None
+    granularity: str = "layer", steps: int = 1500, batch_size: int = 16, data_dir: str | None = None
 ) -> XLTextTask:
     """Makes the task `ptb`: 929,589 training tokens, a vocabulary of 10,000.
 
     Args:
         granularity: See `SearchSpace`.
-        steps: Training steps of a child; 2000 are 2.2 epochs.
+        steps: Training steps of a child; 1500 are 1.7 epochs.
         batch_size: Streams read side by side.
         data_dir: Directory of `ptb.train.txt`, `ptb.valid.txt` and `ptb.test.txt` (Mikolov's version).
 

@@ -28,7 +28,7 @@ class XLTextTask(TextTask):
         clip_norm: Largest norm of the gradient of all weights together.
     """
 
-    steps: int = 2000
+    steps: int = 1500
     batch_size: int = 16
     sequence_length: int = 64
     num_layers: int = 4

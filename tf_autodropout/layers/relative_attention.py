@@ -7,6 +7,7 @@ import keras
 import keras_nlp
 from keras import ops
 
+from tf_autodropout.layers.seeding import site_seed
 from tf_autodropout.layers.site_layers import ATTENTION_SITES, patterns_config, read_patterns, site_layers
 from tf_autodropout.patterns.checks import check_int
 
@@ -29,7 +30,7 @@ class RelativeAttention(keras.layers.Layer):
         patterns: Site to `TransformerPattern`, for any of the five sites.
         pattern_seed: Integer from which each site derives its own seed.
         mutable: Keep the patterns' values in variables, see `PatternDropout`.
-        kernel_initializer: Of all projections.
+        kernel_initializer: Of all projections; each derives its own seed from that of a seeded one.
 
     Call arguments:
         inputs: Segment `(N, T, C)`.
@@ -117,10 +118,13 @@ class RelativeAttention(keras.layers.Layer):
         return inputs_shape
 
     def _dense(self, equation: str, output_shape: tuple[int | None, ...], name: str) -> keras.layers.EinsumDense:
+        start = self.kernel_initializer.get_config()
+        if isinstance(start.get("seed"), int):  # one seed for all would make the projections equal
+            start["seed"] = site_seed(start["seed"], name)
         return keras.layers.EinsumDense(
             equation,
             output_shape,
-            kernel_initializer=self.kernel_initializer.clone(),
+            kernel_initializer=type(self.kernel_initializer).from_config(start),
             dtype=self.dtype_policy,
             name=f"{name}_dense",
         )
