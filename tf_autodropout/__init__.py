@@ -9,10 +9,10 @@ do not wait for TensorFlow.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tf_autodropout.patterns import ConvPattern, PatternSet, TransformerPattern, members
+from tf_autodropout.patterns import ConvPattern, PatternSet, TransformerPattern, members, transfer
 
 if TYPE_CHECKING:
-    from tf_autodropout import models, search, visualize
+    from tf_autodropout import models, presets, search, visualize
     from tf_autodropout.layers import PatternDropout
     from tf_autodropout.masks import keep_mask
     from tf_autodropout.surgery import regularize, sites, strip
@@ -27,14 +27,16 @@ __all__ = [
     "keep_mask",
     "members",
     "models",
+    "presets",
     "regularize",
     "search",
     "sites",
     "strip",
+    "transfer",
     "visualize",
 ]
 
-_MODULES = ("models", "search", "visualize")
+_MODULES = ("models", "presets", "search", "visualize")
 _NAMES = {
     "PatternDropout": "layers",
     "keep_mask": "masks",

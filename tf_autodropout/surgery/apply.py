@@ -53,29 +53,26 @@ def apply(model: keras.Model, plan: Mapping[str, Insertion]) -> None:
     for place in places:
         insertion = plan[place.path]
         if place.is_batch_norm:
-            _put(place, insertion)
+            insert_after(place.owner, place.layer, _layer(place, insertion, "main"))
             edited[id(place.owner)] = place.owner
         else:
             adopt(place.layer, insertion.patterns, insertion.seed, insertion.mutable)
+    for place in places:  # when all else is there: a skip connection may end with a batch norm of its own
+        insertion = plan[place.path]
+        if place.addition is not None and (insertion.mutable or getattr(insertion.patterns[""], "residual", False)):
+            insert_on_skip(place.addition, _layer(place, insertion, "skip"))
     for owner in edited.values():
         refresh(owner)
 
 
-def _put(place: Place, insertion: Insertion) -> None:
-    pattern = insertion.patterns[""]
-
-    def layer(where: str) -> PatternDropout:
-        return PatternDropout(
-            pattern,
-            seed=site_seed(insertion.seed, where),
-            data_format="channels_first" if place.layer.axis == 1 else "channels_last",
-            site=insertion.site,
-            on_skip=where == "skip",
-            mutable=insertion.mutable,
-            dtype=place.layer.dtype_policy,
-            name=f"{place.layer.name}_pattern_{where}",
-        )
-
-    insert_after(place.owner, place.layer, layer("main"))
-    if place.addition is not None and (insertion.mutable or getattr(pattern, "residual", False)):
-        insert_on_skip(place.addition, layer("skip"))
+def _layer(place: Place, insertion: Insertion, where: str) -> PatternDropout:
+    return PatternDropout(
+        insertion.patterns[""],
+        seed=site_seed(insertion.seed, where),
+        data_format="channels_first" if place.layer.axis == 1 else "channels_last",
+        site=insertion.site,
+        on_skip=where == "skip",
+        mutable=insertion.mutable,
+        dtype=place.layer.dtype_policy,
+        name=f"{place.layer.name}_pattern_{where}",
+    )

@@ -56,7 +56,7 @@ class Place:
     def patterns(self) -> dict[str, Pattern]:
         """Returns the patterns that are there, by site inside the layer; `""` for a batch norm."""
         if self.is_batch_norm:
-            return {"": layer.pattern for layer in self.present[:1]}
+            return {"": self.present[0].pattern} if self.present else {}
         inside = inner_layers(self.layer) if is_adopted(self.layer) else {}
         return {kind: layers[0].pattern for kind, layers in inside.items()}
 
