@@ -40,6 +40,7 @@ class StepLine:
             self._console.print(f"{step}/{steps}  loss {loss:.3f}", highlight=False)
         if step == steps:
             self._progress.stop()
+            self._before.update("scoring")
             self._before.start()
 
     def close(self) -> None:
