@@ -9,7 +9,7 @@ FILES = ("wiki.train.tokens", "wiki.valid.tokens", "wiki.test.tokens")
 def wikitext2_task(
     granularity: str = "layer", steps: int = 1000, batch_size: int = 16, data_dir: str | None = None
 ) -> XLTextTask:
-    """Makes the task `wikitext-2`: 2,088,628 training tokens, a vocabulary of 33,278.
+    """Makes the task `wikitext-2`: 2,088,628 training tokens, a vocabulary of 33,278. Not run at full length yet.
 
     Args:
         granularity: See `SearchSpace`.
