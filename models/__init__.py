@@ -7,5 +7,6 @@ from tf_autodropout.models.efficient_net import efficientnet
 from tf_autodropout.models.residual_network import resnet50
 from tf_autodropout.models.transformer_lm import transformer_lm
 from tf_autodropout.models.wide_resnet import wide_resnet
+from tf_autodropout.models.xl_transformer import transformer_xl
 
-__all__ = ["efficientnet", "resnet50", "transformer_lm", "wide_resnet"]
+__all__ = ["efficientnet", "resnet50", "transformer_lm", "transformer_xl", "wide_resnet"]

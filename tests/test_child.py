@@ -132,11 +132,11 @@ def test_batch_statistics_start_anew() -> None:
 
 
 def test_every_example_is_seen_once_an_epoch(child: Child) -> None:
-    order = child._shuffled_epochs(np.random.default_rng(0)).reshape(-1)
+    order = child._order(np.random.default_rng(0)).reshape(-1)
     assert len(set(order.tolist())) == len(order) == 24
     small = text_child()
     small._train = Split(small._train.examples, 10)  # 8 of 10 fit an epoch of batches of 4
-    order = small._shuffled_epochs(np.random.default_rng(0)).reshape(3, 8)
+    order = small._order(np.random.default_rng(0)).reshape(3, 8)
     assert [len(set(epoch)) for epoch in order.tolist()] == [8, 8, 8]
 
 

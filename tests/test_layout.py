@@ -68,7 +68,7 @@ def test_public_names():
         _ = tf_autodropout.nothing
 
 
-@pytest.mark.parametrize("builder", ["wide_resnet", "transformer_lm"])
+@pytest.mark.parametrize("builder", ["wide_resnet", "transformer_lm", "transformer_xl"])
 def test_a_builder_stays_callable_when_its_module_is_imported(builder):
     import tf_autodropout
 

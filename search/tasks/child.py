@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tf_autodropout.layers import assign_patterns, pattern_layers, site_seed
 from tf_autodropout.patterns import PatternSet
+from tf_autodropout.search.tasks.base import Progress, unheard
 
 Batch = tuple[tf.Tensor, tf.Tensor]  # inputs, targets
 
@@ -102,10 +103,13 @@ class Child:
         rng = np.random.default_rng([seed & 0xFFFFFFFF, 1])
         for variable, value in self._initial_weights:
             variable.assign(rng.permutation(value.reshape(-1)).reshape(value.shape))
-        self._schedule.assign(self._shuffled_epochs(np.random.default_rng([seed & 0xFFFFFFFF, 2])))
+        self._schedule.assign(self._order(np.random.default_rng([seed & 0xFFFFFFFF, 2])))
 
-    def train(self) -> list[float]:
+    def train(self, progress: Progress = unheard) -> list[float]:
         """Trains for all steps; returns the mean loss of each call, for the learning curve.
+
+        Args:
+            progress: Called after each call of the compiled function.
 
         Raises:
             FloatingPointError: the loss is no longer finite.
@@ -116,6 +120,7 @@ class Child:
             if not np.isfinite(loss):
                 raise FloatingPointError(f"training loss is {loss} after {first + self._steps_per_call} steps")
             curve.append(loss)
+            progress(first + self._steps_per_call, self.steps, loss)
         self.last_train_seconds = time.perf_counter() - start
         return curve
 
@@ -127,20 +132,27 @@ class Child:
         if key not in self._evaluators:
             self._evaluators[key] = tf.function(self._make_evaluator(split, measure), jit_compile=self._jit_compile)
         totals: dict[str, float] = {}
-        for first in range(0, split.count, batch_size):
+        for index in self._evaluation_order(split.count, batch_size):
             # The last batch is filled up with examples of weight 0: one static shape for all.
-            index = np.arange(first, first + batch_size)
             weight = (index < split.count).astype(np.float32)
             sums = self._evaluators[key](tf.constant(np.minimum(index, split.count - 1), tf.int32), weight)
             for name, value in sums.items():
                 totals[name] = totals.get(name, 0.0) + float(value)
         return {name: total / split.count for name, total in totals.items()}
 
-    def _shuffled_epochs(self, rng: np.random.Generator) -> np.ndarray:
+    def _order(self, rng: np.random.Generator) -> np.ndarray:
+        """The examples of each training step, (steps, batch): every example at most once an epoch."""
         per_epoch = self._train.count // self.batch_size * self.batch_size
         epochs = -(-self.steps * self.batch_size // per_epoch)
         order = np.concatenate([rng.permutation(self._train.count)[:per_epoch] for _ in range(epochs)])
         return order[: self.steps * self.batch_size].reshape(self.steps, self.batch_size).astype(np.int32)
+
+    def _evaluation_order(self, count: int, batch_size: int) -> np.ndarray:
+        """The examples of each evaluation step, (steps, batch); numbers from `count` on fill the last one up."""
+        return np.arange(-(-count // batch_size) * batch_size).reshape(-1, batch_size)
+
+    def _logits(self, inputs: Any, training: bool) -> tf.Tensor:
+        return self.model(inputs, training=training)
 
     def _make_train_steps(self, first: tf.Tensor) -> tf.Tensor:
         self.traces += 1  # runs while tracing only
@@ -152,7 +164,7 @@ class Child:
     def _train_step(self, step: tf.Tensor) -> tf.Tensor:
         inputs, targets = self._train.examples(tf.gather(self._schedule, step))
         with tf.GradientTape() as tape:
-            logits = self.model(inputs, training=True)
+            logits = self._logits(inputs, training=True)
             loss = tf.reduce_mean(self._loss(targets, logits))
             if self.model.losses:
                 loss += tf.add_n(self.model.losses)
@@ -163,7 +175,7 @@ class Child:
     def _make_evaluator(self, split: Split, measure: Any) -> Any:
         def evaluate(index: tf.Tensor, weight: tf.Tensor) -> dict[str, tf.Tensor]:
             inputs, targets = split.examples(index)
-            values = measure(targets, self.model(inputs, training=False))
+            values = measure(targets, self._logits(inputs, training=False))
             return {name: tf.reduce_sum(value * weight) for name, value in values.items()}
 
         return evaluate

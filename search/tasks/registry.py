@@ -19,6 +19,8 @@ TASKS = {
     "pydoc": _Entry("pydoc", "pydoc_task", "language model on CPython's reference; needs no download"),
     "digits": _Entry("digits", "digits_task", "scikit-learn's 8x8 digits, few labels; needs no download"),
     "cifar10-small": _Entry("cifar10", "cifar10_small_task", "CIFAR-10 averaged down to 16x16, through TFDS"),
+    "ptb": _Entry("ptb", "ptb_task", "Transformer-XL on Penn Treebank; --data-dir with ptb.train.txt and so on"),
+    "wikitext-2": _Entry("wikitext2", "wikitext2_task", "Transformer-XL on WikiText-2; --data-dir likewise"),
 }
 
 

@@ -12,7 +12,7 @@ from tf_autodropout.models import transformer_lm
 from tf_autodropout.models.transformer_lm import transformer_sites
 from tf_autodropout.patterns import PatternSet, members
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.tasks.base import Contender, Result
+from tf_autodropout.search.tasks.base import Contender, Progress, Result, unheard
 from tf_autodropout.search.tasks.child import Child, Split
 
 REWARD_SCALE = 80.0  # the paper's reward for language models is 80 / ValidPPL
@@ -74,15 +74,15 @@ class TextTask:
     def space(self) -> SearchSpace:
         return SearchSpace(transformer_sites(self.sequence_length, self.hidden_dim), self.granularity)
 
-    def train(self, patterns: PatternSet, seed: int) -> Result:
+    def train(self, patterns: PatternSet, seed: int, progress: Progress = unheard) -> Result:
         self.child.reset(patterns, seed)
-        curve = self.child.train()
+        curve = self.child.train(progress)
         perplexity = self._perplexity(self._valid)
         metrics = {"valid_perplexity": perplexity, "train_loss": curve}
         return Result(REWARD_SCALE / perplexity, metrics | {"train_seconds": self.child.last_train_seconds})
 
-    def test(self, contender: Contender, seed: int) -> dict[str, float]:
-        result = self.train(contender.patterns, seed)
+    def test(self, contender: Contender, seed: int, progress: Progress = unheard) -> dict[str, float]:
+        result = self.train(contender.patterns, seed, progress)
         return {"valid": result.metrics["valid_perplexity"], "test": self._perplexity(self._test)}
 
     def classics(self) -> list[Contender]:
@@ -113,7 +113,7 @@ class TextTask:
         return Child(
             model,
             keras.optimizers.Adam(schedule),
-            _token_loss,
+            token_loss,
             self._split(self.corpus.train, stride=1),
             self.steps,
             self.batch_size,
@@ -138,7 +138,7 @@ class TextTask:
         return Split(windows, (len(tokens) - length - 1) // stride + 1)
 
     def _perplexity(self, split: Split) -> float:
-        return float(np.exp(self.child.evaluate(split, _sequence_loss, _EVALUATION_BATCH)["loss"]))
+        return float(np.exp(self.child.evaluate(split, sequence_loss, _EVALUATION_BATCH)["loss"]))
 
 
 def classic(name: str, rate: float) -> Contender:
@@ -156,9 +156,11 @@ def classic(name: str, rate: float) -> Contender:
     return Contender(f"{name}({rate:g})", PatternSet(dict.fromkeys(CLASSIC_SITES, member(rate))))
 
 
-def _token_loss(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)  # (N, T)
+def token_loss(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Returns the cross-entropy of each token, (N, T)."""
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
 
 
-def _sequence_loss(targets: tf.Tensor, logits: tf.Tensor) -> dict[str, tf.Tensor]:
-    return {"loss": tf.reduce_mean(_token_loss(targets, logits), -1)}
+def sequence_loss(targets: tf.Tensor, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Returns the mean cross-entropy of each sequence, (N,)."""
+    return {"loss": tf.reduce_mean(token_loss(targets, logits), -1)}

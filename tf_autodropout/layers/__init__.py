@@ -1,7 +1,7 @@
 """Keras layers: thin shells around `tf_autodropout.masks`.
 
-KerasHub's layers with sites are in `pattern_transformer` and are not imported here: who only wants `PatternDropout`
-does not wait for KerasHub.
+What stands on KerasHub is in `pattern_transformer` and `relative_attention` and is not imported here: who only wants
+`PatternDropout` does not wait for KerasHub.
 """
 
 from tf_autodropout.layers.pattern_attention import PatternAttention
