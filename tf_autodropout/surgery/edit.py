@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from tf_autodropout.layers import PatternDropout
-from tf_autodropout.surgery.graph import Addition, Graph
+from tf_autodropout.surgery.graph import Addition, calls
 
 
 def insert_after(model: keras.Model, layer: Any, inserted: Any) -> None:
@@ -20,11 +20,10 @@ def insert_after(model: keras.Model, layer: Any, inserted: Any) -> None:
         index = model._layers.index(layer)
         model._layers.insert(index + 1, inserted)
         return
-    graph = Graph(model)
-    for node in graph.nodes:
+    for node in calls(model):
         if node.operation is layer:
             (tensor,) = node.output_tensors
-            _redirect(model, graph, tensor, inserted(tensor))
+            _redirect(model, tensor, inserted(tensor))
 
 
 def insert_on_skip(addition: Addition, inserted: Any) -> None:
@@ -38,10 +37,9 @@ def take_out(model: keras.Model, layers: Sequence[Any]) -> None:
     if isinstance(model, keras.Sequential):
         model._layers[:] = [layer for layer in model._layers if layer not in layers]
         return
-    graph = Graph(model)
-    for node in graph.nodes:
+    for node in calls(model):
         if node.operation in layers:
-            _redirect(model, graph, node.output_tensors[0], node.input_tensors[0])
+            _redirect(model, node.output_tensors[0], node.input_tensors[0])
 
 
 def refresh(model: keras.Model) -> None:
@@ -63,9 +61,9 @@ def refresh(model: keras.Model) -> None:
     model._layers.sort(key=lambda layer: place.get(id(layer), len(place)))
 
 
-def _redirect(model: keras.Model, graph: Graph, old: Any, new: Any) -> None:
+def _redirect(model: keras.Model, old: Any, new: Any) -> None:
     """Lets all that read one tensor read another one."""
-    for node in graph.nodes:
+    for node in calls(model):
         for index, tensor in enumerate(node.input_tensors):
             if tensor is old:
                 _replace_input(node, old, new, index)

@@ -30,7 +30,7 @@ class Graph:
     """
 
     def __init__(self, model: keras.Model) -> None:
-        self.nodes = list(_nodes(model))
+        self.nodes = list(calls(model))
         self._place = {id(node): place for place, node in enumerate(self.nodes)}
         self._before: list[int] = []  # of each node a bit set: the places of all it depends on, its own included
         self.additions: list[Addition] = []
@@ -101,7 +101,7 @@ def has_kernel(operation: Any) -> bool:
     return any(len(weight.shape) >= 2 for weight in weights)
 
 
-def _nodes(model: keras.Model) -> Iterator[Any]:
+def calls(model: keras.Model) -> Iterator[Any]:
     """Yields the calls in a model, each after those that it depends on; inputs are left out."""
     by_depth = (model._functional if isinstance(model, keras.Sequential) else model)._nodes_by_depth
     for depth in sorted(by_depth, reverse=True):

@@ -1,6 +1,7 @@
 """`regularize`: patterns put into a copy of a model."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 
@@ -58,6 +59,32 @@ def regularize(
     Reference:
         Pham and Le, AutoDropout, AAAI 2021, Section "Experiments": found patterns are dropped into training pipelines.
     """
+    plan = _plan(model, patterns, seed, mutable)
+    copy = copy_model(model)
+    apply(copy, plan)
+    return keep_class(copy, plan)
+
+
+def regularize_in_place(
+    model: keras.Model, patterns: Pattern | Mapping[str, Pattern] | str, seed: int = 0, mutable: bool = False
+) -> keras.Model:
+    """Does what `regularize` does to a model itself: for builders, whose new model nobody else holds.
+
+    Args:
+        model: A plain Functional model.
+        patterns: See `regularize`.
+        seed: See `regularize`.
+        mutable: See `regularize`.
+
+    Returns:
+        `model`.
+    """
+    apply(model, _plan(model, patterns, seed, mutable))
+    return model
+
+
+def _plan(model: keras.Model, patterns: Any, seed: int, mutable: bool) -> dict[str, Insertion]:
+    """Checks everything and returns what goes where."""
     check_model(model)
     seed, mutable = check_int("seed", seed, 0), check_bool("mutable", mutable)
     if pattern_layers(model):
@@ -67,10 +94,7 @@ def regularize(
         )
     places, _ = find_places(model)
     chosen = choose([site for place in places for site in place.sites()], patterns)
-    plan = {place.path: one for place in places if (one := _insertion(place, chosen, seed, mutable))}
-    copy = copy_model(model)
-    apply(copy, plan)
-    return keep_class(copy, plan)
+    return {place.path: one for place in places if (one := _insertion(place, chosen, seed, mutable))}
 
 
 def _insertion(place: Place, chosen: Mapping[str, Pattern], seed: int, mutable: bool) -> Insertion | None:
