@@ -51,6 +51,7 @@ def cli() -> None:
 @click.option("--image-size", type=click.IntRange(1), help="Side after averaging.  [cifar10-small 16]")
 @click.option("--depth", type=click.IntRange(1), help="Depth of the Wide ResNet.  [cifar10-small 10]")
 @click.option("--width", type=click.IntRange(1), help="Width of the Wide ResNet.  [cifar10-small 2]")
+@click.option("--table", help="Directory of a run, or a table of its trials.  [tabular]")
 @click.option("--data-dir", help="TFDS directory.  [cifar10-small: TFDS' own]")
 def search(
     task: str,

@@ -19,6 +19,9 @@ TASKS = {
     "pydoc": _Entry("pydoc", "pydoc_task", "language model on CPython's reference; needs no download"),
     "digits": _Entry("digits", "digits_task", "scikit-learn's 8x8 digits, few labels; needs no download"),
     "cifar10-small": _Entry("cifar10", "cifar10_small_task", "CIFAR-10 averaged down to 16x16, through TFDS"),
+    "tabular": _Entry(
+        "tabular", "tabular_task", "a surrogate of an earlier run's trials (--table), to compare searchers"
+    ),
 }
 
 
