@@ -46,6 +46,7 @@ DEVELOPMENT = [
     "import-linter>=2.5",
     "nbclient>=0.10",
     "ipykernel>=6.29",
+    "optuna>=5,<6",
 ]
 
 setup(
@@ -64,6 +65,7 @@ setup(
         # On a TPU VM. Newer libtpu aborts with this TensorFlow.
         "tpu": ["tensorflow-tpu==2.20.0", "libtpu==0.0.14"],
         "ray": ["ray>=2.50"],
+        "tpe": ["optuna>=5,<6"],
         "dev": DEVELOPMENT,
     },
     entry_points={"console_scripts": ["tf-autodropout = tf_autodropout.search.cli:main"]},

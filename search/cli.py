@@ -9,6 +9,7 @@ from rich.console import Console
 
 from tf_autodropout.search.ledger import LedgerReader, check_directory, stored_config
 from tf_autodropout.search.quiet import quiet_tensorflow
+from tf_autodropout.search.searchers import SEARCHERS
 from tf_autodropout.search.space import GRANULARITIES
 from tf_autodropout.search.tasks.registry import TASKS, check_task
 
@@ -25,6 +26,7 @@ _TASK_OPTIONS = (
     click.option("--image-size", type=click.IntRange(1), help="Side after averaging.  [cifar10-small 16]"),
     click.option("--depth", type=click.IntRange(1), help="Depth of the Wide ResNet.  [cifar10-small 10]"),
     click.option("--width", type=click.IntRange(1), help="Width of the Wide ResNet.  [cifar10-small 2]"),
+    click.option("--table", help="Directory of a run, or a table of its trials.  [tabular]"),
     click.option("--data-dir", help="Directory of the data: of TFDS, or of the task's own files.  [TFDS' own]"),
 )
 
@@ -49,7 +51,7 @@ def cli() -> None:
 @click.argument("task", metavar="TASK")
 @click.option("--out", type=_PATH, required=True, help="Directory for ledger, best.json, pictures, table.")
 @click.option("--trials", type=click.IntRange(1), default=64, show_default=True, help="Trials of the whole run.")
-@click.option("--searcher", type=click.Choice(["reinforce", "random"]), default="reinforce", show_default=True)
+@click.option("--searcher", type=click.Choice(list(SEARCHERS)), default="reinforce", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seeds everything.")
 @click.option(
     "--fresh-seeds", type=click.IntRange(0), default=3, show_default=True, help="Seeds of the table; 0: no table."
@@ -257,7 +259,7 @@ def main() -> None:
     except (click.exceptions.Abort, KeyboardInterrupt):
         print("stopped; the same command goes on", file=sys.stderr)
         sys.exit(_EXIT_STOPPED)
-    except RuntimeError as error:
+    except (RuntimeError, ImportError) as error:  # an extra that is not installed
         _fail(str(error), 1)
 
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tf_autodropout.search.controller import Controller
 
 _LARGEST_LOG_RATIO = 30.0  # without a limit of the weights: their squares must stay within float32
+_ROUNDING = 1e-3  # of a ratio of two log-probabilities of some hundred tokens
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,8 @@ class Learner:
             rewards: Reward of each.
 
         Returns:
-            What to log: baseline, mean reward, entropy, gradient norm, effective sample size and
-            largest importance weight.
+            What to log: baseline, mean reward, entropy, gradient norm, effective sample size, largest
+            importance weight and the fraction of weights that `ratio_clip` has lowered.
 
         Raises:
             ValueError: lengths differ, or a number is not finite.
@@ -131,7 +132,7 @@ class Learner:
         self._variance = spread if self._baseline is None else decay * self._variance + (1 - decay) * spread
         if self.config.scale_advantages and self._variance > 0:
             advantages = advantages / np.sqrt(self._variance)
-        entropy, norm, weights = self._step(
+        entropy, norm, weights, clipped = self._step(
             tf.constant(np.asarray(tokens), tf.int32),
             tf.constant(np.asarray(behaviour_log_prob), tf.float32),
             tf.constant(advantages, tf.float32),
@@ -145,6 +146,7 @@ class Learner:
             "gradient_norm": float(norm),
             "effective_sample_size": float(w.sum() ** 2 / np.sum(w**2)) if w.any() else 0.0,
             "largest_weight": float(w.max()),
+            "clipped_fraction": float(clipped),
         }
 
     def state(self) -> bytes:
@@ -180,7 +182,7 @@ class Learner:
 
     def _gradient_step(
         self, tokens: tf.Tensor, behaviour_log_prob: tf.Tensor, advantages: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         groups = [variables for _, variables in self._optimizers]
         with tf.GradientTape() as tape:
             log_prob, entropy = self.controller.log_prob_and_entropy(tokens)  # (M,), (M,)
@@ -190,4 +192,7 @@ class Learner:
         gradients = tape.gradient(loss, groups, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         for (optimizer, variables), gradient in zip(self._optimizers, gradients, strict=True):
             optimizer.apply(gradient, variables)
-        return per_token, tf.linalg.global_norm([*gradients[0], *gradients[1]]), weights
+        # A fresh trial's weight is 1 but for rounding: that is not clipped.
+        lowered = importance_weights(log_prob, behaviour_log_prob) > weights * (1 + _ROUNDING)
+        clipped = tf.reduce_mean(tf.cast(lowered, tf.float32))
+        return per_token, tf.linalg.global_norm([*gradients[0], *gradients[1]]), weights, clipped

@@ -28,7 +28,8 @@ class Suggestion:
 
     Args:
         tokens: One index per decision of the search space.
-        log_prob: Behaviour log-probability: of these tokens under the controller that drew them.
+        log_prob: Behaviour log-probability: of these tokens under the controller that drew them; 0 from a
+            searcher that has no closed form for it.
         version: Number of updates that controller had seen.
     """
 

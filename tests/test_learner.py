@@ -122,3 +122,12 @@ def test_bad_batches_and_settings_are_refused() -> None:
         LearnerConfig(baseline_decay=1.0)
     with pytest.raises(ValueError, match="ratio_clip"):
         LearnerConfig(ratio_clip=-1.0)
+
+
+def test_the_fraction_of_clipped_weights_is_logged() -> None:
+    mine = learner(ratio_clip=1.0)
+    # Under the untrained controller each has probability 1/4: ratios 0.5, 1 and 2, so one is above 1.
+    metrics = mine.update([[0, 0], [0, 1], [1, 1]], np.log([0.5, 0.25, 0.125]).tolist(), [0.0, 1.0, 0.5])
+    assert metrics["clipped_fraction"] == pytest.approx(1 / 3)
+    assert metrics["largest_weight"] == pytest.approx(1.0)
+    assert learner(ratio_clip=0.0).update([[0, 0]], [np.log(1e-9)], [1.0])["clipped_fraction"] == 0.0

@@ -6,6 +6,7 @@ from typing import Any
 
 from tf_autodropout.search.controller import Controller
 from tf_autodropout.search.learner import Learner, LearnerConfig
+from tf_autodropout.search.searchers.staleness import staleness
 from tf_autodropout.search.space import SearchSpace
 from tf_autodropout.search.trial import Suggestion, Trial
 
@@ -41,10 +42,10 @@ class Reinforce:
             [trial.suggestion.log_prob for trial in trials],
             [trial.reward for trial in trials if trial.reward is not None],
         )
-        staleness = [self._version - trial.suggestion.version for trial in trials]
+        metrics |= staleness(trials, self._version)
         self._version += 1
         self._pending = self._suggestions()
-        return metrics | {"mean_staleness": sum(staleness) / len(staleness), "largest_staleness": max(staleness)}
+        return metrics
 
     def state(self) -> bytes:
         return self._learner.state()

@@ -1,0 +1,153 @@
+"""How many trials does each searcher need? All of them on a surrogate of real trials.
+
+Task: `tabular` on `searchers.json`, 318 trials of random search, each a training of a child. The child is that
+of the task `pydoc` made small, so that a training takes three seconds: one layer of 32 features, sequences of 16
+tokens, the 399 most frequent words, the first 6,000 training tokens, 400 steps (`python benchmarks/searchers.py
+--collect DIR` trains them again). The surrogate is boosted trees on what the patterns are: no searcher has a
+model of its kind. Space: 7 sites, 35 tokens, 10^19 sequences.
+
+Search: the loop's order of events, `search` of `synthetic.py`. A searcher sees the surrogate's reward plus a
+Gaussian of standard deviation 0.025, about that between two seeds of one PatternSet (0.022, from 4 pairs).
+
+Measure: best-so-far reward of the surrogate itself, without the noise: the largest one among the trials so far.
+
+Run: `python benchmarks/searchers.py --out DIR`; it goes on where it stopped. Results: `benchmarks/searchers.md`
+and `searchers.png`; 100 seeds, REINFORCE and TPE: not run. Settings were chosen on the synthetic
+reward's seeds 100 to 105, none on this task.
+"""
+
+import argparse
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from environment import environment
+from synthetic import C, M, search
+
+from tf_autodropout.search import run
+from tf_autodropout.search.searchers import SEARCHERS, Reinforce, Searcher
+from tf_autodropout.search.tasks.pydoc import load_corpus
+from tf_autodropout.search.tasks.tabular import TabularTask, tabular_task
+from tf_autodropout.search.tasks.text import UNKNOWN, Corpus, TextTask
+from tf_autodropout.search.tasks.trial_table import TrialTable
+
+HERE = Path(__file__).parent
+TRIALS, NOISE = 512, 0.025
+MARKS = (32, 64, 128, 256, 512)
+STYLES = {"thompson": "-", "reinforce": "--", "evolution": "-.", "tpe": (0, (1, 1)), "random": (0, (5, 4, 1, 4, 1, 4))}
+
+
+def small_pydoc() -> TextTask:
+    """Returns the task whose trials the table holds."""
+    corpus, words = load_corpus(), 400
+    frequent = np.argsort(-np.bincount(corpus.train)[1:], kind="stable")[: words - 1] + 1
+    ids = np.full(corpus.vocabulary_size, UNKNOWN, np.int32)
+    ids[frequent] = np.arange(1, words)
+    small = Corpus(ids[corpus.train[:6000]], ids[corpus.valid], ids[corpus.test], words)
+    return TextTask("pydoc-6000-tokens", small, steps=400, hidden_dim=32, num_layers=1, sequence_length=16)
+
+
+def collect(directory: Path, trials: int) -> None:
+    """Trains random PatternSets and writes the table."""
+    run(small_pydoc(), trials, directory, searcher="random", seed=1, fresh_seeds=0, finalists=1)
+    TrialTable.from_run(directory).save(HERE / "searchers.json")
+
+
+def measure(task: TabularTask, name: str, seeds: Sequence[int], out: Path) -> None:
+    """Runs one searcher on every seed that `out` has no result of."""
+
+    def true_reward(tokens: np.ndarray) -> np.ndarray:
+        return np.array([task.surrogate(task.space.decode(row.tolist())) for row in tokens])
+
+    learner: Reinforce | None = None
+    for seed in seeds:
+        path = out / f"{name}-{seed}.npy"
+        if path.exists():
+            continue
+        searcher: Searcher
+        if name == "reinforce":
+            if learner is None:
+                learner = Reinforce(task.space, 0)
+                fresh = learner.state()
+            # One compilation for all seeds: the first weights are those of seed 0, the samples the seed's own.
+            learner._seed = seed
+            learner.restore(0, fresh, 0)
+            searcher = learner
+        else:
+            searcher = SEARCHERS[name](task.space, seed)
+        noise = NOISE * np.random.default_rng([seed, 1]).standard_normal(TRIALS)
+        rewards = search(searcher, task.space, true_reward, noise)
+        np.save(path, np.maximum.accumulate(rewards))
+
+
+def results(out: Path) -> dict[str, np.ndarray]:
+    """Returns best-so-far by searcher, `(seeds, trials)`."""
+    files = {name: sorted(out.glob(f"{name}-*.npy")) for name in SEARCHERS}
+    return {name: np.stack([np.load(path) for path in paths]) for name, paths in files.items() if paths}
+
+
+def half_width(best: np.ndarray) -> np.ndarray:
+    """Returns half of the 95 % confidence interval of the mean over seeds, `(trials,)`."""
+    return 1.96 * best.std(0, ddof=1) / math.sqrt(len(best))
+
+
+def markdown(measured: dict[str, np.ndarray]) -> list[str]:
+    """Returns the lines of the table."""
+    target = measured["random"].mean(0)[-1]
+    lines = [
+        "| searcher | seeds | " + " | ".join(f"{mark} trials" for mark in MARKS) + " | trials to random's 512 |",
+        "|---|---:|" + "---:|" * (len(MARKS) + 1),
+    ]
+    for name, best in measured.items():
+        mean, half = best.mean(0), half_width(best)
+        cells = [f"{mean[mark - 1]:.3f} ± {half[mark - 1]:.3f}" for mark in MARKS]
+        reached = int(np.argmax(mean >= target)) + 1 if mean[-1] >= target else None
+        lines.append(f"| `{name}` | {len(best)} | " + " | ".join(cells) + f" | {reached or 'not reached'} |")
+    return lines
+
+
+def picture(measured: dict[str, np.ndarray], path: Path) -> None:
+    """Draws mean best-so-far against trials, the 95 % interval around it."""
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    trials = np.arange(1, TRIALS + 1)
+    for shade, (name, best) in zip(np.linspace(0.0, 0.55, len(measured)), measured.items(), strict=True):
+        mean, half = best.mean(0), half_width(best)
+        axes.plot(trials, mean, color=str(shade), linestyle=STYLES[name], label=f"{name} ({len(best)} seeds)")
+        axes.fill_between(trials, mean - half, mean + half, color=str(shade), alpha=0.2, linewidth=0)
+    axes.axhline(measured["random"].mean(0)[-1], color="0.6", linewidth=0.8)
+    axes.set(xscale="log", xlim=(8, TRIALS), xlabel="trials", ylabel="best-so-far reward (mean, 95 % interval)")
+    axes.set_xticks([8, *MARKS], [str(mark) for mark in (8, *MARKS)], minor=False)
+    axes.minorticks_off()
+    axes.set_ylim(bottom=min((best.mean(0) - half_width(best))[7] for best in measured.values()) - 0.01)
+    axes.legend(loc="lower right")
+    figure.savefig(path, dpi=150)
+
+
+def main() -> None:
+    """Measures what is missing, prints the report as Markdown and draws the picture."""
+    parser = argparse.ArgumentParser(description="All searchers on a surrogate of real trials.")
+    parser.add_argument("--out", type=Path, default=Path("runs/searchers"), help="results, one file a search")
+    parser.add_argument("--searchers", nargs="*", choices=list(SEARCHERS), default=list(SEARCHERS))
+    parser.add_argument("--seeds", type=int, default=100, help="seeds 0 to this number less one")
+    parser.add_argument("--collect", type=Path, help="train the table's children into this run, then stop")
+    args = parser.parse_args()
+    if args.collect:
+        collect(args.collect, trials=318)
+        return
+    task = tabular_task(str(HERE / "searchers.json"))
+    args.out.mkdir(parents=True, exist_ok=True)
+    for name in args.searchers:
+        measure(task, name, range(args.seeds), args.out)
+    measured = results(args.out)
+    print(f"- {environment()}")
+    quality = ", ".join(f"{name} {value:.2f}" for name, value in task.surrogate.quality().items())
+    print(f"- {len(task.table.rewards)} trials in the table; surrogate, 5-fold cross-validated: {quality}")
+    print(f"- C = {C}, M = {M}, noise {NOISE}")
+    print("\n" + "\n".join(markdown(measured)))
+    picture(measured, HERE / "searchers.png")
+
+
+if __name__ == "__main__":
+    main()

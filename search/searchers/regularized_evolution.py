@@ -1,0 +1,119 @@
+"""Regularized evolution: mutate the best of a few, forget the oldest."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tf_autodropout.search.searchers.history import History
+from tf_autodropout.search.searchers.staleness import staleness
+from tf_autodropout.search.space import SearchSpace
+from tf_autodropout.search.trial import Suggestion, Trial
+
+
+class RegularizedEvolution:
+    """Keeps the newest finished trials, and suggests mutants of the best of a random few of them.
+
+    The population is the newest `population` finished trials, however good the older ones were. A
+    suggestion draws `tournament` members of it with replacement, takes the one with the highest
+    reward and gives one decision, drawn uniformly, another value, drawn uniformly. Until the
+    population is full, suggestions are uniformly random.
+
+    Args:
+        space: The search space.
+        seed: Seeds the draws.
+        population: Number of trials kept, P.
+        tournament: Number of members drawn for a suggestion, S.
+
+    Raises:
+        ValueError: a population or tournament below 1.
+
+    Example:
+        >>> from tf_autodropout.models.transformer_lm import transformer_sites
+        >>> from tf_autodropout.search.searchers import RegularizedEvolution
+        >>> from tf_autodropout.search.space import SearchSpace
+        >>> searcher = RegularizedEvolution(SearchSpace(transformer_sites(32, 64)), seed=0)
+        >>> len(searcher.suggest(1)[0].tokens)
+        35
+
+    Reference:
+        Real et al., Regularized Evolution for Image Classifier Architecture Search, AAAI 2019,
+        Algorithm 1. The sizes are ours.
+    """
+
+    name = "evolution"
+
+    def __init__(self, space: SearchSpace, seed: int, population: int = 64, tournament: int = 16) -> None:
+        for name, value in (("population", population), ("tournament", tournament)):
+            if value < 1:
+                raise ValueError(f"Invalid value for '{name}'. Expected >= 1. Received: {name}={value}")
+        self._sizes, self._seed = space.vocabulary_sizes, seed
+        self._population, self._tournament = population, tournament
+        self._members = History(len(self._sizes), keep=population)
+        self._mutable = [decision for decision, size in enumerate(self._sizes) if size > 1]
+        self._ranking = self._rank()
+        self._version = self._suggested = 0
+
+    @property
+    def version(self) -> int:
+        return self._version
+
+    def suggest(self, count: int) -> list[Suggestion]:
+        suggestions = []
+        for _ in range(count):
+            rng = np.random.default_rng([self._seed & 0xFFFFFFFF, self._version, self._suggested])
+            tokens = self._mutant(rng) if self._full else tuple(int(rng.integers(size)) for size in self._sizes)
+            suggestions.append(Suggestion(tokens, self._log_prob(tokens), self._version))
+            self._suggested += 1
+        return suggestions
+
+    def update(self, trials: Sequence[Trial]) -> dict[str, float]:
+        self._members.add(trials)
+        self._ranking = self._rank()
+        rewards = [trial.reward for trial in trials if trial.reward is not None]
+        metrics = {
+            "mean_reward": sum(rewards) / len(rewards),
+            "population_mean_reward": float(self._members.rewards.mean()),
+        }
+        metrics |= staleness(trials, self._version)
+        self._version, self._suggested = self._version + 1, 0
+        return metrics
+
+    def state(self) -> bytes:
+        return self._members.state()
+
+    def restore(self, version: int, state: bytes | None, suggested: int) -> None:
+        self._members.restore(state)
+        self._ranking = self._rank()
+        self._version, self._suggested = version, suggested
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": self.name, "population": self._population, "tournament": self._tournament}
+
+    @property
+    def _full(self) -> bool:
+        return len(self._members) == self._population
+
+    def _rank(self) -> np.ndarray:
+        """The tokens of the population, `(P, L)`, best first, the older of equals first."""
+        return self._members.tokens[np.argsort(-self._members.rewards, kind="stable")]
+
+    def _mutant(self, rng: np.random.Generator) -> tuple[int, ...]:
+        rank = rng.integers(self._population, size=self._tournament).min()  # the best of the draws
+        tokens = [int(token) for token in self._ranking[rank]]
+        decision = int(rng.choice(self._mutable))
+        tokens[decision] = (tokens[decision] + int(rng.integers(1, self._sizes[decision]))) % self._sizes[decision]
+        return tuple(tokens)
+
+    def _log_prob(self, tokens: tuple[int, ...]) -> float:
+        """Exact: summed over all members that `tokens` are one mutation away from."""
+        if not self._full:
+            return -sum(map(math.log, self._sizes))
+        differs = self._ranking != np.array(tokens)  # (P, L)
+        total = 0.0
+        for rank in np.flatnonzero(differs.sum(1) == 1):
+            # All draws are of this rank or worse, less: all are worse.
+            this, worse = (((self._population - r) / self._population) ** self._tournament for r in (rank, rank + 1))
+            total += (this - worse) / (self._sizes[differs[rank].argmax()] - 1)
+        return math.log(total / len(self._mutable))

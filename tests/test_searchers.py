@@ -1,0 +1,224 @@
+"""All searchers behind one interface, and what each of them does."""
+
+import itertools
+import math
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from tests.fakes import SPACE, score
+from tf_autodropout.patterns import PatternSet
+from tf_autodropout.search.searchers import SEARCHERS, RegularizedEvolution, Thompson
+from tf_autodropout.search.searchers.base import Searcher
+from tf_autodropout.search.searchers.history import History
+from tf_autodropout.search.searchers.staleness import staleness
+from tf_autodropout.search.trial import Status, Suggestion, Trial
+
+SIZES = SPACE.vocabulary_sizes
+
+
+def finished(suggestions: Sequence[Suggestion], reward: Callable[[Sequence[int]], float] | None = None) -> list[Trial]:
+    reward = reward or (lambda tokens: score(SPACE.decode(tokens)))
+    return [
+        Trial(number, s, SPACE.decode(s.tokens), Status.FINISHED, 1, reward(s.tokens))
+        for number, s in enumerate(suggestions)
+    ]
+
+
+def taught(searcher: Searcher, updates: int = 3, batch: int = 8, **kwargs) -> Searcher:
+    for _ in range(updates):
+        searcher.update(finished(searcher.suggest(batch), **kwargs))
+    return searcher
+
+
+CHEAP = [name for name in SEARCHERS if name != "reinforce"]  # its compilation takes long; see test_loop.py
+
+
+@pytest.mark.parametrize("name", CHEAP)
+def test_suggestions_are_in_the_space_and_a_restored_searcher_goes_on_to_the_bit(name: str) -> None:
+    searcher = taught(SEARCHERS[name](SPACE, 5))
+    suggestions, state = searcher.suggest(6), searcher.state()
+    assert all(SPACE.decode(s.tokens) is not None and s.version == 3 for s in suggestions)
+    assert len({s.tokens for s in suggestions}) > 1
+    resumed = SEARCHERS[name](SPACE, 5)
+    resumed.restore(3, state, suggested=2)
+    assert resumed.suggest(4) == suggestions[2:]
+    assert resumed.state() == state
+    for one in (searcher, resumed):
+        taught(one, 1)
+    assert searcher.state() == resumed.state()
+    assert searcher.suggest(3) == resumed.suggest(3)
+    assert searcher.version == 4
+    resumed.restore(0, None, suggested=1)
+    assert resumed.suggest(2) == SEARCHERS[name](SPACE, 5).suggest(3)[1:]
+
+
+@pytest.mark.parametrize("name", CHEAP)
+def test_another_seed_gives_other_suggestions_and_settings_are_told(name: str) -> None:
+    first, second = SEARCHERS[name](SPACE, 1), SEARCHERS[name](SPACE, 2)
+    assert [s.tokens for s in first.suggest(4)] != [s.tokens for s in second.suggest(4)]
+    assert first.describe()["name"] == name
+
+
+def test_the_command_line_knows_the_names_without_loading_tensorflow_or_optuna() -> None:
+    code = (
+        "import sys; import tf_autodropout.search.cli; from tf_autodropout.search.searchers import SEARCHERS;"
+        "print(*SEARCHERS, *(m for m in ('tensorflow', 'optuna') if m in sys.modules))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.split() == ["reinforce", "thompson", "evolution", "tpe", "random"]
+
+
+def test_a_missing_optuna_is_named_with_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    monkeypatch.delitem(sys.modules, "tf_autodropout.search.searchers.tpe", raising=False)
+    with pytest.raises(ImportError, match=r"pip install 'tf_autodropout\[tpe\]'"):
+        SEARCHERS["tpe"](SPACE, 0)
+
+
+@pytest.mark.parametrize("name", ["thompson", "evolution", "tpe"])
+def test_what_is_rewarded_comes_more_often(name: str) -> None:
+    wanted = (3, 1, 1, 0, 2, 4, 2, 0, 1, 1)
+
+    def reward(tokens: Sequence[int]) -> float:
+        return float(np.mean([a == b for a, b in zip(tokens, wanted, strict=True)]))
+
+    searcher = taught(SEARCHERS[name](SPACE, 0), updates=20, batch=16, reward=reward)
+    mean = np.mean([reward(s.tokens) for s in searcher.suggest(16)])
+    assert mean > 0.6  # uniformly random: 0.31
+
+
+def test_a_history_keeps_the_newest_and_comes_back() -> None:
+    history = History(2, keep=3)
+    trials = [Trial(i, Suggestion((i, 300), 0.0, 0), PatternSet({}), reward=i / 2) for i in range(5)]
+    history.add(trials[:2])
+    history.add(trials[2:])
+    assert history.tokens.tolist() == [[2, 300], [3, 300], [4, 300]]
+    assert history.rewards.tolist() == [1.0, 1.5, 2.0]
+    again = History(2, keep=3)
+    again.restore(history.state())
+    assert (again.tokens == history.tokens).all()
+    assert (again.rewards == history.rewards).all()
+    assert again.state() == history.state()
+    again.restore(None)
+    assert len(again) == 0
+
+
+def test_staleness_counts_updates() -> None:
+    trials = [Trial(i, Suggestion((0,), 0.0, version), PatternSet({}), reward=0.0) for i, version in enumerate([5, 2])]
+    assert staleness(trials, 6) == {"mean_staleness": 2.5, "largest_staleness": 4}
+
+
+def test_evolution_changes_one_decision_of_a_member_of_the_population() -> None:
+    searcher = RegularizedEvolution(SPACE, 0, population=6, tournament=3)
+    first, second = finished(searcher.suggest(4)), finished(searcher.suggest(4))
+    searcher.update(first)
+    assert searcher.suggest(1)[0].log_prob == pytest.approx(-np.log(SIZES).sum())  # not full yet
+    searcher.update(second)
+    members = [t.suggestion.tokens for t in (first + second)[-6:]]  # the two oldest are forgotten
+    for suggestion in searcher.suggest(40):
+        distances = [sum(a != b for a, b in zip(m, suggestion.tokens, strict=True)) for m in members]
+        assert 1 in distances
+
+
+def test_evolution_prefers_the_best_of_a_tournament_as_often_as_it_says() -> None:
+    searcher = RegularizedEvolution(SPACE, 0, population=4, tournament=2)
+    members = [
+        tuple(v * min(i, size - 1) for v, size in zip([1, 1, 0, 0, 1] * 2, SIZES, strict=True)) for i in range(4)
+    ]
+    suggestions = [Suggestion(tokens, 0.0, 0) for tokens in members]
+    rewards = dict(zip(members, [0.1, 0.4, 0.3, 0.2], strict=True))
+    searcher.update(finished(suggestions, reward=lambda tokens: rewards[tuple(tokens)]))
+    draws = [s.tokens for s in searcher.suggest(4000)]
+    # By hand: of two draws with replacement, the best rank is 0, 1, 2 or 3 with 7, 5, 3, 1 of 16.
+    parents = [min(members, key=lambda m: sum(a != b for a, b in zip(m, tokens, strict=True))) for tokens in draws]
+    counts = np.array([parents.count(member) for member in (members[1], members[2], members[3], members[0])])
+    expected = 4000 * np.array([7, 5, 3, 1]) / 16
+    assert ((counts - expected) ** 2 / expected).sum() < 16.3  # 99.9 % of chi-square with 3 degrees of freedom
+
+
+def test_evolutions_log_probabilities_are_those_of_all_mutants() -> None:
+    searcher = RegularizedEvolution(SPACE, 3, population=5, tournament=2)
+    taught(searcher, updates=1, batch=5)
+    members = {m for m in map(tuple, searcher._members.tokens.tolist())}
+    mutants = {
+        (*m[:i], value, *m[i + 1 :]) for m in members for i, size in enumerate(SIZES) for value in range(size)
+    } - members
+    total = sum(math.exp(searcher._log_prob(tokens)) for tokens in mutants)
+    assert total == pytest.approx(1.0)
+    draw = searcher.suggest(1)[0]
+    assert draw.log_prob == searcher._log_prob(draw.tokens)
+
+
+def posterior_by_hand(onehot: np.ndarray, y: np.ndarray, noise: float, score: float) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariance of the scores by conditioning the joint Gaussian of scores and rewards."""
+    prior = score**2 * np.eye(onehot.shape[1])
+    rewards = onehot @ prior @ onehot.T + noise**2 * np.eye(len(y))
+    gain = prior @ onehot.T @ np.linalg.inv(rewards)
+    return gain @ y, prior - gain @ onehot @ prior
+
+
+def test_thompsons_posterior_is_that_of_the_joint_gaussian() -> None:
+    searcher = Thompson(SPACE, 0)
+    trials = finished(searcher.suggest(24))
+    metrics = searcher.update(trials)
+    onehot = np.array(
+        [np.concatenate([np.eye(n)[t] for n, t in zip(SIZES, x.suggestion.tokens, strict=True)]) for x in trials]
+    )
+    y = np.array([t.reward for t in trials])
+    noise, score = metrics["noise_deviation"], metrics["score_deviation"]
+    mean, covariance = posterior_by_hand(onehot, y - y.mean(), noise, score)
+    np.testing.assert_allclose(searcher._mean, mean, atol=1e-6 * score)
+    np.testing.assert_allclose(searcher._factor @ searcher._factor.T, covariance, atol=1e-6 * score**2)
+
+    # The evidence: no other pair of deviations nearby makes these rewards more probable.
+    def log_evidence(noise: float, score: float) -> float:
+        k = score**2 * onehot @ onehot.T + noise**2 * np.eye(len(y))
+        return -0.5 * (np.linalg.slogdet(k)[1] + (y - y.mean()) @ np.linalg.solve(k, y - y.mean()))
+
+    best = log_evidence(noise, score)
+    for factor, other in itertools.product((0.5, 1.0, 2.0), repeat=2):
+        assert log_evidence(noise * factor, score * other) <= best + 0.2  # the ratio is on a grid
+
+
+def test_thompsons_suggestions_are_the_best_values_under_scores_from_the_posterior() -> None:
+    greedy = taught(Thompson(SPACE, 0, exploration=0.0), updates=2)
+    best = [int(v.argmax()) for v in np.split(greedy._mean, np.cumsum(SIZES)[:-1])]
+    assert {s.tokens for s in greedy.suggest(5)} == {tuple(best)}
+
+    # One decision of two values: the better one comes as often as the posterior says it is better.
+    searcher = taught(Thompson(SPACE, 0, exploration=1.0), updates=2)
+    column = int(np.cumsum(SIZES)[1])  # share_t of the first site
+    difference = searcher._factor[column + 1] - searcher._factor[column]
+    z = (searcher._mean[column + 1] - searcher._mean[column]) / np.linalg.norm(difference)
+    p = 0.5 * (1 + math.erf(z / math.sqrt(2)))
+    ones = sum(s.tokens[2] for s in searcher.suggest(2000))
+    assert abs(ones - 2000 * p) < 3.3 * math.sqrt(2000 * p * (1 - p))
+
+
+def test_thompson_starts_uniformly_and_bears_equal_rewards() -> None:
+    searcher = Thompson(SPACE, 0)
+    draws = np.array([s.tokens for s in searcher.suggest(3000)])
+    for decision, size in enumerate(SIZES):
+        counts, expected = np.bincount(draws[:, decision], minlength=size), 3000 / size
+        assert ((counts - expected) ** 2 / expected).sum() < 25  # 99.9 % of chi-square with 5 is 20.5; ten of them
+    metrics = taught(searcher, reward=lambda tokens: 0.5).update(finished(searcher.suggest(4), reward=lambda t: 0.5))
+    assert all(math.isfinite(value) for value in metrics.values())
+    assert len({s.tokens for s in searcher.suggest(8)}) == 8
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: RegularizedEvolution(SPACE, 0, population=0), "population"),
+        (lambda: RegularizedEvolution(SPACE, 0, tournament=0), "tournament"),
+        (lambda: Thompson(SPACE, 0, exploration=-1.0), "exploration"),
+        (lambda: Thompson(SPACE, 0, exploration=math.nan), "exploration"),
+    ],
+)
+def test_bad_settings_are_refused(make: Callable[[], Searcher], name: str) -> None:
+    with pytest.raises(ValueError, match=f"Invalid value for '{name}'"):
+        make()
