@@ -94,8 +94,8 @@ class BeamSearch:
             previous = tf.where(place > 0, tf.gather(tokens, tf.maximum(place - 1, 0), axis=2), self._start)
             memory = Memory(list(cache), kept, encoded, mask)
             logits = self._decoder.step(tf.reshape(previous, [-1]), place, memory)  # (N K, V)
-            only_end = (ids == PADDING) | ((ids != self._end) & (place == length - 1))
-            logp = tf.where(only_end, _NEVER, tf.nn.log_softmax(tf.cast(logits, tf.float32)))
+            barred = (ids == PADDING) | ((ids != self._end) & (place == length - 1))
+            logp = tf.where(barred, _NEVER, tf.nn.log_softmax(tf.cast(logits, tf.float32)))
             # The 2 K likeliest of each beam hold the 2 K likeliest of all; K of those do not end.
             wide = min(2 * beams, logp.shape[-1])
             logp, token = tf.math.top_k(logp, wide)  # (N K, 2 K)
