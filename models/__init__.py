@@ -7,5 +7,6 @@ from tf_autodropout.models.beam_search import BeamSearch
 from tf_autodropout.models.encoder_decoder import transformer
 from tf_autodropout.models.transformer_lm import transformer_lm
 from tf_autodropout.models.wide_resnet import wide_resnet
+from tf_autodropout.models.xl_transformer import transformer_xl
 
-__all__ = ["BeamSearch", "transformer", "transformer_lm", "wide_resnet"]
+__all__ = ["BeamSearch", "transformer", "transformer_lm", "transformer_xl", "wide_resnet"]

@@ -6,11 +6,9 @@ from typing import Any
 import keras
 import keras_nlp
 
-from tf_autodropout.layers import ATTENTION_SITES, PatternAttention, PatternDropout, site_seed
+from tf_autodropout.layers import ATTENTION_SITES, TRANSFORMER_SITES, PatternAttention, PatternDropout, site_seed
 from tf_autodropout.patterns import Site, TransformerPattern, patterns_for
 from tf_autodropout.patterns.checks import check_int
-
-TRANSFORMER_SITES = (*ATTENTION_SITES, "ffn", "residual")
 
 
 def transformer_lm(

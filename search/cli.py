@@ -17,6 +17,25 @@ _PATH = click.Path(path_type=Path)
 _TASK_LIST = "\n".join(f"  {name:15}{entry.summary}" for name, entry in TASKS.items())
 
 
+_TASK_OPTIONS = (
+    click.option("--steps", type=click.IntRange(1), help="Training steps of a child.  [task's own]"),
+    click.option("--batch-size", type=click.IntRange(1), help="Examples per step.  [task's own]"),
+    click.option("--train-size", type=click.IntRange(1), help="Training images.  [digits 200, cifar10-small 3000]"),
+    click.option("--valid-size", type=click.IntRange(1), help="Validation images.  [digits 500, cifar10-small 3000]"),
+    click.option("--image-size", type=click.IntRange(1), help="Side after averaging.  [cifar10-small 16]"),
+    click.option("--depth", type=click.IntRange(1), help="Depth of the Wide ResNet.  [cifar10-small 10]"),
+    click.option("--width", type=click.IntRange(1), help="Width of the Wide ResNet.  [cifar10-small 2]"),
+    click.option("--data-dir", help="Directory of the data: of TFDS, or of the task's own files.  [TFDS' own]"),
+)
+
+
+def _task_options(command: Any) -> Any:
+    """Adds the settings that a task may have; None stands for the task's own."""
+    for option in reversed(_TASK_OPTIONS):
+        command = option(command)
+    return command
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="tf_autodropout")
 def cli() -> None:
@@ -43,14 +62,7 @@ def cli() -> None:
     help="Best trials retrained on two more seeds before one is called the best; 1: the highest reward decides.",
 )
 @click.option("--granularity", type=click.Choice(GRANULARITIES), help="Sites that share one decision.  [task's own]")
-@click.option("--steps", type=click.IntRange(1), help="Training steps of a child.  [task's own]")
-@click.option("--batch-size", type=click.IntRange(1), help="Examples per step.  [task's own]")
-@click.option("--train-size", type=click.IntRange(1), help="Training images.  [digits 200, cifar10-small 3000]")
-@click.option("--valid-size", type=click.IntRange(1), help="Validation images.  [digits 500, cifar10-small 3000]")
-@click.option("--image-size", type=click.IntRange(1), help="Side after averaging.  [cifar10-small 16]")
-@click.option("--depth", type=click.IntRange(1), help="Depth of the Wide ResNet.  [cifar10-small 10]")
-@click.option("--width", type=click.IntRange(1), help="Width of the Wide ResNet.  [cifar10-small 2]")
-@click.option("--data-dir", help="TFDS directory.  [cifar10-small: TFDS' own]")
+@_task_options
 def search(
     task: str,
     out: Path,
@@ -98,6 +110,49 @@ def search(
         _print_report(console, out)
     files = sorted(path.name for path in out.iterdir() if not path.name.startswith(("ledger.sqlite-", "ledger.lock")))
     console.print(f"\nin {out}: {', '.join(files)}")
+
+
+@cli.command(
+    help="Train one child of TASK outside a search and print its scores on validation and test.\n\n"
+    f"\b\nTasks:\n{_TASK_LIST}"
+)
+@click.argument("task", metavar="TASK")
+@click.option("--patterns", "file", type=_PATH, help="A saved PatternSet, such as best.json.  [no dropout]")
+@click.option("--out", type=_PATH, help="New directory for result.json and patterns.json.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seeds everything.")
+@_task_options
+def train(task: str, file: Path | None, out: Path | None, seed: int, **task_settings: Any) -> None:
+    """Trains one child with a live line."""
+    from tf_autodropout.patterns import PatternSet
+
+    settings = {name: value for name, value in task_settings.items() if value is not None}
+    check_task(task)
+    patterns = PatternSet.load(file) if file else PatternSet({})
+    console = Console()
+    status = console.status("loading TensorFlow")
+    with status, quiet_tensorflow():
+        from tf_autodropout.search.interrupt import Interrupt
+        from tf_autodropout.search.step_line import StepLine
+        from tf_autodropout.search.train_child import train_child
+
+        interrupt = Interrupt()
+        line = StepLine(console, before=status)
+
+        def hear(step: int, steps: int, loss: float) -> None:
+            interrupt.check()
+            line(step, steps, loss)
+
+        try:
+            trained = train_child(task, patterns, seed, out, settings, hear)
+        except KeyboardInterrupt:
+            print("stopped; the same command begins anew", file=sys.stderr)
+            sys.exit(_EXIT_STOPPED)
+        finally:
+            line.close()
+            interrupt.restore()
+    console.print(f"{trained.score}: {trained.test:.2f}, on validation {trained.valid:.2f}, {trained.seconds:.0f} s")
+    if out:
+        console.print(f"in {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
 
 
 @cli.command()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from tf_autodropout.patterns import PatternSet, Site, TransformerPattern
 from tf_autodropout.search.searchers import RandomSearch
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.tasks.base import Contender, Result
+from tf_autodropout.search.tasks.base import Contender, Progress, Result, unheard
 from tf_autodropout.search.trial import Outcome, Status, Trial
 
 SITES = tuple(Site(name, TransformerPattern, (8, 4), name, "all") for name in ("first", "second"))
@@ -34,8 +34,13 @@ class FakeTask:
             raise error
         return Result(score(patterns), {"seed": seed})
 
-    def test(self, contender: Contender, seed: int) -> dict[str, float]:
+    def test(self, contender: Contender, seed: int, progress: Progress = unheard) -> dict[str, float]:
         self.calls.append((contender.patterns, seed))
+        error = self._fault(len(self.calls))
+        if error:
+            raise error
+        progress(1, 2, 0.5)
+        progress(2, 2, 0.25)
         value = 100 * score(contender.patterns) + seed % 7
         return {"valid": value, "test": value - 1}
 

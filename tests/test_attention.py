@@ -210,7 +210,7 @@ def test_the_tokens_at_output_are_those_of_the_result():
 @pytest.mark.parametrize("share_c", [False, True])
 def test_features_at_a_projection_are_heads_and_dimensions(site, share_c):
     pattern = tad.TransformerPattern(size=1, share_c=share_c, rate=0.5)
-    kept = getattr(attention({site: pattern}), f"{site}_pattern")(tf.ones((N, T, HEADS, DIM)), training=True).numpy()
+    kept = attention({site: pattern}).pattern_layers[site](tf.ones((N, T, HEADS, DIM)), training=True).numpy()
     assert (kept == kept[:, :, :1, :1]).all() == share_c
     assert (kept != kept[:, :1]).any()
     assert (kept != kept[:1]).any()
@@ -238,7 +238,7 @@ def test_sites_draw_their_own_masks():
     layer = attention(dict.fromkeys(ATTENTION_SITES, WORDS))
     found = {}
     for site in ("query", "key", "value"):
-        found[site] = getattr(layer, f"{site}_pattern")(tf.ones((20, T, HEADS, DIM)), training=True).numpy().tobytes()
+        found[site] = layer.pattern_layers[site](tf.ones((20, T, HEADS, DIM)), training=True).numpy().tobytes()
     assert len(set(found.values())) == 3
 
 

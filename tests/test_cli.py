@@ -177,7 +177,14 @@ def test_a_directory_of_another_run_is_refused_and_untouched(tmp_path: Path) -> 
 
 
 def test_help_does_not_load_tensorflow() -> None:
-    for arguments in (["--help"], ["search", "--help"], ["report", "--help"], ["plot", "--help"], []):
+    for arguments in (
+        ["--help"],
+        ["search", "--help"],
+        ["train", "--help"],
+        ["report", "--help"],
+        ["plot", "--help"],
+        [],
+    ):
         script = (
             "import sys; from tf_autodropout.search import cli; sys.argv = ['tf-autodropout', *sys.argv[1:]]\n"
             "try: cli.main()\nexcept SystemExit: pass\nassert 'tensorflow' not in sys.modules"

@@ -1,11 +1,17 @@
 """The interface of a task: real data, a child network, a reward."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.space import SearchSpace
+
+Progress = Callable[[int, int, float], None]  # steps done, steps in all, mean loss since the last call
+
+
+def unheard(step: int, steps: int, loss: float) -> None:
+    """The `Progress` of a training that nobody watches."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,12 @@ class Task(Protocol):
             FloatingPointError: the training diverged.
         """
 
-    def test(self, contender: Contender, seed: int) -> dict[str, float]:
-        """Trains a child from scratch; returns `{"valid": ..., "test": ...}` in units of `score`."""
+    def test(self, contender: Contender, seed: int, progress: Progress = unheard) -> dict[str, float]:
+        """Trains a child from scratch; returns `{"valid": ..., "test": ...}` in units of `score`.
+
+        Raises:
+            FloatingPointError: the training diverged.
+        """
 
     def classics(self) -> Sequence[Contender]:
         """Returns the lines of the final table to compare with, no dropout first."""

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tf_autodropout.layers import assign_patterns, pattern_layers, site_seed
 from tf_autodropout.patterns import PatternSet
+from tf_autodropout.search.tasks.base import Progress, unheard
 
 Batch = tuple[tf.Tensor, tf.Tensor]  # inputs, targets
 
@@ -104,8 +105,11 @@ class Child:
             variable.assign(rng.permutation(value.reshape(-1)).reshape(value.shape))
         self._schedule.assign(self._shuffled_epochs(np.random.default_rng([seed & 0xFFFFFFFF, 2])))
 
-    def train(self) -> list[float]:
+    def train(self, progress: Progress = unheard) -> list[float]:
         """Trains for all steps; returns the mean loss of each call, for the learning curve.
+
+        Args:
+            progress: Called after each call of the compiled function.
 
         Raises:
             FloatingPointError: the loss is no longer finite.
@@ -116,6 +120,7 @@ class Child:
             if not np.isfinite(loss):
                 raise FloatingPointError(f"training loss is {loss} after {first + self._steps_per_call} steps")
             curve.append(loss)
+            progress(first + self._steps_per_call, self.steps, loss)
         self.last_train_seconds = time.perf_counter() - start
         return curve
 

@@ -12,7 +12,7 @@ from tf_autodropout.models import wide_resnet
 from tf_autodropout.models.wide_resnet import wide_resnet_sites
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.tasks.base import Contender, Result
+from tf_autodropout.search.tasks.base import Contender, Progress, Result, unheard
 from tf_autodropout.search.tasks.child import Child, Split
 
 _EVALUATION_BATCH = 250
@@ -80,10 +80,10 @@ class ImageTask:
         metrics = {"valid_accuracy": accuracy, "train_loss": curve, "train_seconds": child.last_train_seconds}
         return Result(accuracy, metrics)
 
-    def test(self, contender: Contender, seed: int) -> dict[str, float]:
+    def test(self, contender: Contender, seed: int, progress: Progress = unheard) -> dict[str, float]:
         child = self.child(contender.dropout)
         child.reset(contender.patterns, seed)
-        child.train()
+        child.train(progress)
         splits = {"valid": self._valid, "test": self._test}
         return {name: 100 * self._accuracy(child, split) for name, split in splits.items()}
 

@@ -12,7 +12,7 @@ from tf_autodropout.models import transformer_lm
 from tf_autodropout.models.transformer_lm import transformer_sites
 from tf_autodropout.patterns import PatternSet, members
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.tasks.base import Contender, Result
+from tf_autodropout.search.tasks.base import Contender, Progress, Result, unheard
 from tf_autodropout.search.tasks.child import Child, Split
 
 REWARD_SCALE = 80.0  # the paper's reward for language models is 80 / ValidPPL
@@ -74,15 +74,15 @@ class TextTask:
     def space(self) -> SearchSpace:
         return SearchSpace(transformer_sites(self.sequence_length, self.hidden_dim), self.granularity)
 
-    def train(self, patterns: PatternSet, seed: int) -> Result:
+    def train(self, patterns: PatternSet, seed: int, progress: Progress = unheard) -> Result:
         self.child.reset(patterns, seed)
-        curve = self.child.train()
+        curve = self.child.train(progress)
         perplexity = self._perplexity(self._valid)
         metrics = {"valid_perplexity": perplexity, "train_loss": curve}
         return Result(REWARD_SCALE / perplexity, metrics | {"train_seconds": self.child.last_train_seconds})
 
-    def test(self, contender: Contender, seed: int) -> dict[str, float]:
-        result = self.train(contender.patterns, seed)
+    def test(self, contender: Contender, seed: int, progress: Progress = unheard) -> dict[str, float]:
+        result = self.train(contender.patterns, seed, progress)
         return {"valid": result.metrics["valid_perplexity"], "test": self._perplexity(self._test)}
 
     def classics(self) -> list[Contender]:

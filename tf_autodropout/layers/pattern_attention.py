@@ -5,7 +5,14 @@ from typing import Any
 
 import keras
 
-from tf_autodropout.layers.site_layers import ATTENTION_SITES, attend, patterns_config, read_patterns, site_layers
+from tf_autodropout.layers.site_layers import (
+    ATTENTION_SITES,
+    attend,
+    patterns_config,
+    read_patterns,
+    site_layers,
+    unlocked,
+)
 
 
 @keras.saving.register_keras_serializable(package="tf_autodropout")
@@ -51,14 +58,15 @@ class PatternAttention(keras.layers.MultiHeadAttention):
         axes = self._attention_axes
         if axes is not None and tuple(axes) != (1,):
             raise ValueError(f"Invalid value for 'attention_axes'. Expected (1,). Received: attention_axes={axes!r}")
-        self.patterns = read_patterns(patterns, ATTENTION_SITES, self.name)
-        self.pattern_seed = pattern_seed
-        self.mutable = mutable
-        for site, layer in site_layers(self.patterns, ATTENTION_SITES, pattern_seed, mutable, self.dtype_policy).items():
-            setattr(self, f"{site}_pattern", layer)
+        self.add_sites(patterns, pattern_seed, mutable)
 
-    def _drop(self) -> dict[str, Any]:
-        return {site: getattr(self, f"{site}_pattern") for site in ATTENTION_SITES}
+    def add_sites(self, patterns: Mapping[str, Any] | None, pattern_seed: int, mutable: bool) -> None:
+        """Makes the pattern layers; see `adopt` for why this is not done in `__init__`."""
+        self.patterns = read_patterns(patterns, ATTENTION_SITES, self.name)
+        self.pattern_seed, self.mutable = pattern_seed, mutable
+        layers = site_layers(self.patterns, ATTENTION_SITES, pattern_seed, mutable, self.dtype_policy)
+        with unlocked(self):
+            self.pattern_layers = layers
 
     def _compute_attention(
         self,
@@ -71,7 +79,7 @@ class PatternAttention(keras.layers.MultiHeadAttention):
         **kwargs: Any,
     ) -> tuple[Any, Any]:
         # The hook that Keras offers to subclasses; `call` passes the causal mask in attention_mask.
-        return attend(self, self._drop(), query, key, value, attention_mask, training)
+        return attend(self, self.pattern_layers, query, key, value, attention_mask, training)
 
     # Keras matches the arguments of `build` and `call` by name, so the signature is spelled out.
     def call(
@@ -100,12 +108,12 @@ class PatternAttention(keras.layers.MultiHeadAttention):
             use_causal_mask=use_causal_mask,
         )
         if return_attention_scores:
-            return self.output_pattern(result[0], training=training), result[1]
-        return self.output_pattern(result, training=training)
+            return self.pattern_layers["output"](result[0], training=training), result[1]
+        return self.pattern_layers["output"](result, training=training)
 
     def get_config(self) -> dict[str, Any]:
         config = {
-            "patterns": patterns_config(self.patterns, self._drop()),
+            "patterns": patterns_config(self.patterns, self.pattern_layers),
             "pattern_seed": self.pattern_seed,
             "mutable": self.mutable,
         }

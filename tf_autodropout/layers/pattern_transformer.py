@@ -11,12 +11,18 @@ import keras_nlp
 from keras import ops
 
 from tf_autodropout.layers.pattern_dropout import PatternDropout
-from tf_autodropout.layers.site_layers import ATTENTION_SITES, attend, patterns_config, read_patterns, site_layers
+from tf_autodropout.layers.site_layers import (
+    ATTENTION_SITES,
+    TRANSFORMER_SITES,
+    attend,
+    patterns_config,
+    read_patterns,
+    site_layers,
+    unlocked,
+)
 
-TRANSFORMER_SITES = (*ATTENTION_SITES, "ffn", "residual")
 
-
-class _SevenSites:
+class _SevenSites(keras.layers.Layer):
     """What encoder and decoder have in common; comes before KerasHub's class among the bases."""
 
     def __init__(
@@ -27,19 +33,19 @@ class _SevenSites:
         mutable: bool = False,
         **kwargs: Any,
     ) -> None:
-        self._waiting = (patterns, pattern_seed, mutable)  # KerasHub's decoder may build itself at once
         super().__init__(*args, **kwargs)
-        if not hasattr(self, "pattern_layers"):
-            self._add_sites()
+        self.add_sites(patterns, pattern_seed, mutable)
 
-    def _add_sites(self) -> None:
-        patterns, self.pattern_seed, self.mutable = self._waiting
+    def add_sites(self, patterns: Mapping[str, Any] | None, pattern_seed: int, mutable: bool) -> None:
+        """Makes the pattern layers; see `adopt` for why this is not done in `__init__`."""
         self.patterns = read_patterns(patterns, TRANSFORMER_SITES, self.name)
+        self.pattern_seed, self.mutable = pattern_seed, mutable
         layers: dict[str, PatternDropout] = {}
         for part, sites in self._parts().items():
-            made = site_layers(self.patterns, sites, self.pattern_seed, self.mutable, self.dtype_policy, part)
+            made = site_layers(self.patterns, sites, pattern_seed, mutable, self.dtype_policy, part)
             layers |= {f"{part}_{site}": layer for site, layer in made.items()}
-        self.pattern_layers = layers
+        with unlocked(self):  # KerasHub's decoder may have built itself already
+            self.pattern_layers = layers
 
     def _parts(self) -> dict[str, Sequence[str]]:
         raise NotImplementedError

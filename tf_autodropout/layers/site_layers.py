@@ -1,6 +1,7 @@
 """The pattern layers inside a layer that has several sites."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ from tf_autodropout.layers.seeding import site_seed
 from tf_autodropout.patterns import PatternSet, TransformerPattern, patterns_for
 
 ATTENTION_SITES = ("query", "key", "value", "softmax", "output")
+TRANSFORMER_SITES = (*ATTENTION_SITES, "ffn", "residual")
 _SOFTMAX_AXIS = 3  # of the keys, the tokens of attention probabilities (N, heads, queries, keys)
 
 
@@ -52,6 +54,18 @@ def site_layers(
         )
         for site in sites
     }
+
+
+@contextmanager
+def unlocked(layer: keras.layers.Layer) -> Iterator[None]:
+    """Lets a layer that is built take up or give away sublayers, as Keras does for LoRA."""
+    locked = layer._tracker.locked
+    layer._tracker.unlock()
+    try:
+        yield
+    finally:
+        if locked:
+            layer._tracker.lock()
 
 
 def patterns_config(patterns: Mapping[str, Any], layers: Mapping[str, PatternDropout]) -> dict[str, Any]:
