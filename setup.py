@@ -30,6 +30,8 @@ REQUIRED = [
     "tensorflow-datasets>=4.9.9",
     "importlib_resources",
     "scikit-learn>=1.5",  # the digits
+    "sentencepiece>=0.2",  # subwords of the translation tasks; keras-hub brings it along
+    "sacrebleu>=2.4",  # their reward
     "matplotlib>=3.9",
     "numpy>=1.26",
     "rich>=13",

@@ -19,6 +19,8 @@ TASKS = {
     "pydoc": _Entry("pydoc", "pydoc_task", "language model on CPython's reference; needs no download"),
     "digits": _Entry("digits", "digits_task", "scikit-learn's 8x8 digits, few labels; needs no download"),
     "cifar10-small": _Entry("cifar10", "cifar10_small_task", "CIFAR-10 averaged down to 16x16, through TFDS"),
+    "multi30k": _Entry("multi30k", "multi30k_task", "German image captions into English; needs --data-dir"),
+    "iwslt14": _Entry("iwslt14", "iwslt14_task", "German TED talks into English; needs --data-dir"),
 }
 
 

@@ -14,7 +14,7 @@ from tf_autodropout.models import BeamSearch, transformer
 from tf_autodropout.models.transformer_lm import transformer_sites
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.tasks.base import Contender, Result
+from tf_autodropout.search.tasks.base import Contender, Progress, Result, unheard
 from tf_autodropout.search.tasks.child import Child, Split
 from tf_autodropout.search.tasks.parallel_text import ParallelText
 from tf_autodropout.search.tasks.subwords import END, PADDING, START, Subwords, padded
@@ -82,16 +82,22 @@ class TranslationTask:
     def space(self) -> SearchSpace:
         return SearchSpace(transformer_sites(self.max_length, self.hidden_dim), self.granularity)
 
-    def train(self, patterns: PatternSet, seed: int) -> Result:
+    def train(self, patterns: PatternSet, seed: int, progress: Progress = unheard) -> Result:
         self.child.reset(patterns, seed)
-        curve = self.child.train()
+        curve = self.child.train(progress)
         bleu = self._valid_bleu()
         return Result(bleu, {"valid_bleu": bleu, "train_loss": curve, "train_seconds": self.child.last_train_seconds})
 
-    def test(self, contender: Contender, seed: int) -> dict[str, float]:
-        valid = self.train(contender.patterns, seed).reward
+    def test(self, contender: Contender, seed: int, progress: Progress = unheard) -> dict[str, float]:
+        valid = self.train(contender.patterns, seed, progress).reward
         source, references = self.text.test
         return {"valid": valid, "test": self.bleu(self.translate(source, self.beams), references)}
+
+    def samples(self, count: int = 5) -> list[dict[str, str]]:
+        """Returns translations of the first test sentences by the child as it is now, with their references."""
+        source, references = (side[:count] for side in self.text.test)
+        rows = zip(source, self.translate(source, self.beams), references, strict=True)
+        return [dict(zip(("source", "translation", "reference"), row, strict=True)) for row in rows]
 
     def classics(self) -> list[Contender]:
         names = ("Dropout", "Variational Dropout", "Word Dropout")
@@ -157,7 +163,16 @@ class TranslationTask:
             0.0, self.steps - warmup, warmup_target=self.learning_rate, warmup_steps=warmup
         )
         optimizer = keras.optimizers.Adam(schedule, beta_2=0.98, epsilon=1e-9)
-        return Child(model, optimizer, self._loss, self._train, self.steps, self.batch_size)
+        return Child(
+            model,
+            optimizer,
+            self._loss,
+            self._train,
+            self.steps,
+            self.batch_size,
+            # On a CPU XLA takes minutes to compile the 22 sites a layer, and gains nothing.
+            jit_compile=any(device.device_type != "CPU" for device in tf.config.list_logical_devices()),
+        )
 
     @cached_property
     def _train(self) -> Split:
