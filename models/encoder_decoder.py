@@ -121,9 +121,7 @@ def transformer(
 
     def table(vocabulary_size: int, name: str) -> Any:
         init = keras.initializers.RandomNormal(stddev=hidden_dim**-0.5, seed=site_seed(seed, name))
-        return keras_nlp.layers.ReversibleEmbedding(
-            vocabulary_size, hidden_dim, embeddings_initializer=init, name=name
-        )
+        return keras_nlp.layers.ReversibleEmbedding(vocabulary_size, hidden_dim, embeddings_initializer=init, name=name)
 
     source = keras.Input((None,), dtype="int32", name="source")
     target = keras.Input((None,), dtype="int32", name="target")

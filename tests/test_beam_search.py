@@ -33,9 +33,7 @@ def tables(model, sources):
         logits = whole(tf.constant(source)).numpy().astype(np.float64)
         logp = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
         logp[..., 0] = -np.inf  # padding is not a token
-        yield {
-            prefix[:length]: logp[row, length] for row, prefix in enumerate(longest) for length in range(LENGTH)
-        }
+        yield {prefix[:length]: logp[row, length] for row, prefix in enumerate(longest) for length in range(LENGTH)}
 
 
 def normalized(logp, length, alpha):

@@ -32,7 +32,7 @@ def count(model):
 
 
 def expected_count(layers, width, inner, tables):
-    """Parameters by hand: projections with biases, two matrices of the feed-forward part, two numbers a norm feature."""
+    """Parameters by hand: projections with biases, the feed-forward part, two numbers a feature of a norm."""
     attention = 4 * (width * width + width)
     forward = 2 * width * inner + inner + width
     encoder, decoder = attention + forward + 2 * 2 * width, 2 * attention + forward + 3 * 2 * width

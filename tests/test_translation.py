@@ -42,7 +42,11 @@ def task() -> TranslationTask:
 
 def test_a_child_learns_to_translate_and_serves_the_next_trial(task: TranslationTask) -> None:
     none, *classics = task.classics()
-    assert [contender.name for contender in classics] == ["Dropout(0.1)", "Variational Dropout(0.1)", "Word Dropout(0.1)"]
+    assert [contender.name for contender in classics] == [
+        "Dropout(0.1)",
+        "Variational Dropout(0.1)",
+        "Word Dropout(0.1)",
+    ]
     trained = train_child(task, none.patterns, seed=1)
     assert trained.score == "test BLEU"
     assert min(trained.valid, trained.test) > 80
@@ -59,7 +63,9 @@ def test_a_child_learns_to_translate_and_serves_the_next_trial(task: Translation
     assert task.child.traces == 1
 
 
-def test_translations_come_in_the_order_of_the_sentences(task: TranslationTask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_translations_come_in_the_order_of_the_sentences(
+    task: TranslationTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = list(task.text.test[0])
     whole = task.translate(source, 1)
     assert len(set(whole)) > 3
@@ -157,7 +163,9 @@ def write(folder: Path, **files: str) -> str:
 
 
 def test_files_are_read_and_training_pairs_of_other_splits_left_out(tmp_path: Path) -> None:
-    directory = write(tmp_path, train_de="a\nb\n c d \n\nval_de\n", train_en="A\nB\nC D\nE\nval_en\n", test_de="b\n", test_en="B\n")
+    directory = write(
+        tmp_path, train_de="a\nb\n c d \n\nval_de\n", train_en="A\nB\nC D\nE\nval_en\n", test_de="b\n", test_en="B\n"
+    )
     text = read_parallel_text(directory, "train", "val", "test_2016_flickr")
     assert text.train == (("a", "c d"), ("A", "C D"))
     assert text.valid == (("val_de",), ("val_en",))
@@ -178,7 +186,10 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "match"),
     [
-        ({"train_de": "a\nb\n"}, "Expected as many sentences in .+train.de as in .+train.en, .+ Received: 2 and 1 lines"),
+        (
+            {"train_de": "a\nb\n"},
+            "Expected as many sentences in .+train.de as in .+train.en, .+ Received: 2 and 1 lines",
+        ),
         ({"val_de": "", "val_en": ""}, "at least one"),
         ({"train_de": "val_de\n", "train_en": "val_en\n"}, "all pairs are in validation or test"),
     ],

@@ -30,4 +30,6 @@ def iwslt14_task(
         Cettolo et al., Report on the 11th IWSLT Evaluation Campaign, 2014.
     """
     text = read_parallel_text(data_dir, "train", "valid", "test")
-    return TranslationTask("iwslt14", text, "none", granularity, steps, batch_size, valid_size, vocabulary_size=6000, max_length=48)
+    return TranslationTask(
+        "iwslt14", text, "none", granularity, steps, batch_size, valid_size, vocabulary_size=6000, max_length=48
+    )

@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import Any
 
 import keras
-import numpy as np
 import sacrebleu
 import tensorflow as tf
 
