@@ -36,7 +36,8 @@ def main() -> None:
     print(f"Command: `{command}`, or `python benchmarks/multi30k.py --data-dir DIR`.\n")
     print(
         f"{settings['num_layers']} + {settings['num_layers']} layers, {settings['hidden_dim']} features, "
-        f"{settings['vocabulary_size']} subwords; {options.steps} steps of {settings['batch_size']} pairs, no dropout.\n"
+        f"{settings['vocabulary_size']} subwords; {options.steps} steps of {settings['batch_size']} pairs, "
+        "no dropout.\n"
     )
     print("| | |\n|---|---:|")
     print(f"| BLEU, test_2016_flickr, {task.beams} beams, length normalization {task.alpha} | {trained.test:.1f} |")

@@ -76,6 +76,7 @@ class BeamSearch:
         self._search = tf.function(self._make_search, jit_compile=jit_compile)
 
     def __call__(self, source: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """Translates a batch of sentences."""
         source = tf.convert_to_tensor(source, tf.int32)
         if len(source.shape) != 2:
             raise ValueError(f"Invalid value for 'source'. Expected shape (N, S). Received: shape {source.shape}")

@@ -167,7 +167,7 @@ def test_it_is_saved_and_loaded_with_its_patterns(tmp_path):
     assert (tokens.numpy() == wanted.numpy()).all()
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_step_trains_compiled(jit_compile):
     model = small(patterns=dict.fromkeys(SEVEN, tad.members.dropout(0.1)), num_layers=1)
     optimizer = keras.optimizers.Adam(0.01)
