@@ -7,7 +7,7 @@ from tf_autodropout.search.tasks.translation import TranslationTask
 def iwslt14_task(
     granularity: str = "layer",
     steps: int = 1000,
-    batch_size: int = 64,
+    batch_size: int = 32,
     valid_size: int = 256,
     data_dir: str | None = None,
 ) -> TranslationTask:
