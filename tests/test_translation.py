@@ -30,7 +30,7 @@ def sentences(n: int, seed: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def small_task(**settings: object) -> TranslationTask:
     text = ParallelText(sentences(400, 0), sentences(30, 1), sentences(40, 2))
     sizes = {"num_layers": 1, "hidden_dim": 32, "num_heads": 2, "intermediate_dim": 64, "max_length": 8}
-    fast = {"steps": 120, "batch_size": 32, "learning_rate": 1e-2, "vocabulary_size": 60, "beams": 1}
+    fast = {"valid_size": 30, "steps": 120, "batch_size": 32, "learning_rate": 1e-2, "vocabulary_size": 60, "beams": 1}
     return TranslationTask("numbers", text, **sizes | fast | settings)  # type: ignore[arg-type]
 
 
@@ -117,6 +117,11 @@ def test_bleu_is_on_words_as_the_text_has_them() -> None:
     joined = ["a man, who is not old.", "two dogs run in the snow."]
     assert raw.bleu(joined, same) == pytest.approx(100)
     assert tokenized.bleu(joined, same) < 70
+
+
+def test_more_validation_sentences_than_there_are() -> None:
+    with pytest.raises(ValueError, match=r"^Invalid value for 'valid_size'. Expected 1 <= valid_size <= 30. Received: "):
+        small_task(valid_size=31)
 
 
 def test_what_identifies_a_run_is_json() -> None:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tf_autodropout.models import BeamSearch, transformer
 from tf_autodropout.models.transformer_lm import transformer_sites
 from tf_autodropout.patterns import PatternSet
+from tf_autodropout.patterns.checks import invalid
 from tf_autodropout.search.space import SearchSpace
 from tf_autodropout.search.tasks.base import Contender, Progress, Result, unheard
 from tf_autodropout.search.tasks.child import Child, Split
@@ -50,6 +51,9 @@ class TranslationTask:
         learning_rate: Peak of Adam's rate: linear warm-up, then cosine decay to 0.
         warmup: Share of the steps that warms up.
         label_smoothing: Probability that is spread over all tokens.
+
+    Raises:
+        ValueError: more validation sentences than there are.
     """
 
     name: str
@@ -75,6 +79,9 @@ class TranslationTask:
     lower_is_better: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
+        available = len(self.text.valid[0])
+        if not 1 <= self.valid_size <= available:
+            raise invalid("valid_size", f"1 <= valid_size <= {available}", self.valid_size)
         self._searches: dict[int, BeamSearch] = {}
 
     @cached_property
