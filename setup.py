@@ -23,6 +23,8 @@ REQUIRED = [
     "keras>=3.12,<4",
     # Parts of the language models and of the controller (the same code as keras-hub).
     "keras-nlp>=0.21",
+    # Backbones of the ResNet and EfficientNet builders, which import it when they are called. Its last release.
+    "keras-cv>=0.9,<0.10",
     # The controller's distributions. It needs tf_keras even for those, and does not declare it.
     "tensorflow-probability>=0.25,<0.26",
     "tf_keras>=2.20,<2.22",
@@ -57,11 +59,9 @@ setup(
     python_requires=">=3.11",
     packages=packages,
     package_dir=FOLDERS,
-    package_data={"tf_autodropout": ["py.typed"]},
+    package_data={"tf_autodropout": ["py.typed"], "tf_autodropout.presets": ["*.json"]},
     install_requires=REQUIRED,
     extras_require={
-        # Parts of the ResNet and EfficientNet builders to come; nothing imports it yet.
-        "cv": ["keras-cv>=0.9,<0.10"],
         # On a TPU VM. Newer libtpu aborts with this TensorFlow.
         "tpu": ["tensorflow-tpu==2.20.0", "libtpu==0.0.14"],
         "ray": ["ray>=2.50"],

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from tf_autodropout.layers import PatternDropout, site_seed
+from tf_autodropout.models.arguments import check_image_shape
 from tf_autodropout.patterns import ConvPattern, Site, TransformerPattern, patterns_for
 from tf_autodropout.patterns.checks import check_int
 
@@ -149,10 +150,7 @@ def wide_resnet_sites(depth: int, width: int, input_shape: tuple[int, int, int] 
     if not isinstance(depth, int) or depth < 10 or (depth - 4) % 6:
         raise ValueError(f"Invalid value for 'depth'. Expected 6 * n + 4 with n >= 1. Received: depth={depth!r}")
     check_int("width", width, 1)
-    if len(input_shape) != 3 or min(input_shape[:2]) < 4 or input_shape[2] < 1:
-        raise ValueError(
-            f"Invalid value for 'input_shape'. Expected (H, W, channels) with H, W >= 4. Received: {input_shape!r}"
-        )
+    check_image_shape(input_shape, 4)
     sites = []
     h, w, filters = input_shape[0], input_shape[1], _STEM_FILTERS
     for stage in range(1, _STAGES + 1):

@@ -1,6 +1,10 @@
 """What is installed is what is in the tree."""
 
 import runpy
+import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 from unittest import mock
 
@@ -25,3 +29,19 @@ def test_the_version_is_one() -> None:
     with mock.patch("setuptools.setup") as setup:
         runpy.run_path(str(ROOT / "setup.py"))
     assert setup.call_args.kwargs["version"] == tf_autodropout.__version__
+
+
+def test_a_built_wheel_holds_the_presets(tmp_path: Path) -> None:
+    import tf_autodropout as tad
+
+    tree = tmp_path / "tree"
+    left_out = shutil.ignore_patterns(".*", "build", "dist", "runs", "tests", "*.egg-info", "__pycache__")
+    shutil.copytree(ROOT, tree, symlinks=True, ignore=left_out)
+    build = "from setuptools import build_meta; build_meta.build_wheel('dist')"
+    made = subprocess.run([sys.executable, "-c", build], cwd=tree, capture_output=True, text=True, timeout=300)
+    assert made.returncode == 0, made.stderr
+    (wheel,) = (tree / "dist").glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    for preset in tad.presets.names():
+        assert names.count(f"tf_autodropout/presets/{preset}.json") == 1
+    assert "tf_autodropout/models/wide_resnet.py" in names

@@ -9,12 +9,13 @@ do not wait for TensorFlow.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tf_autodropout.patterns import ConvPattern, PatternSet, TransformerPattern, members
+from tf_autodropout.patterns import ConvPattern, PatternSet, TransformerPattern, members, transfer
 
 if TYPE_CHECKING:
-    from tf_autodropout import models, search, visualize
+    from tf_autodropout import models, presets, search, visualize
     from tf_autodropout.layers import PatternDropout
     from tf_autodropout.masks import keep_mask
+    from tf_autodropout.surgery import regularize, sites, strip
 
 __version__ = "0.1.0"
 
@@ -26,12 +27,23 @@ __all__ = [
     "keep_mask",
     "members",
     "models",
+    "presets",
+    "regularize",
     "search",
+    "sites",
+    "strip",
+    "transfer",
     "visualize",
 ]
 
-_MODULES = ("models", "search", "visualize")
-_NAMES = {"PatternDropout": "layers", "keep_mask": "masks"}
+_MODULES = ("models", "presets", "search", "visualize")
+_NAMES = {
+    "PatternDropout": "layers",
+    "keep_mask": "masks",
+    "regularize": "surgery",
+    "sites": "surgery",
+    "strip": "surgery",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -8,10 +8,10 @@ import keras
 from tf_autodropout.layers.site_layers import (
     ATTENTION_SITES,
     attend,
+    hold,
     patterns_config,
     read_patterns,
     site_layers,
-    unlocked,
 )
 
 
@@ -65,8 +65,7 @@ class PatternAttention(keras.layers.MultiHeadAttention):
         self.patterns = read_patterns(patterns, ATTENTION_SITES, self.name)
         self.pattern_seed, self.mutable = pattern_seed, mutable
         layers = site_layers(self.patterns, ATTENTION_SITES, pattern_seed, mutable, self.dtype_policy)
-        with unlocked(self):
-            self.pattern_layers = layers
+        hold(self, layers)
 
     def _compute_attention(
         self,

@@ -15,10 +15,10 @@ from tf_autodropout.layers.site_layers import (
     ATTENTION_SITES,
     TRANSFORMER_SITES,
     attend,
+    hold,
     patterns_config,
     read_patterns,
     site_layers,
-    unlocked,
 )
 
 
@@ -44,8 +44,7 @@ class _SevenSites(keras.layers.Layer):
         for part, sites in self._parts().items():
             made = site_layers(self.patterns, sites, pattern_seed, mutable, self.dtype_policy, part)
             layers |= {f"{part}_{site}": layer for site, layer in made.items()}
-        with unlocked(self):  # KerasHub's decoder may have built itself already
-            self.pattern_layers = layers
+        hold(self, layers)
 
     def _parts(self) -> dict[str, Sequence[str]]:
         raise NotImplementedError

@@ -68,6 +68,13 @@ def unlocked(layer: keras.layers.Layer) -> Iterator[None]:
             layer._tracker.lock()
 
 
+def hold(layer: keras.layers.Layer, pattern_layers: dict[str, PatternDropout]) -> None:
+    """Makes pattern layers the first sublayers of a layer, be it built or not: the order of variables is the same."""
+    with unlocked(layer):
+        layer.pattern_layers = pattern_layers
+    layer._layers.sort(key=lambda one: not isinstance(one, PatternDropout))
+
+
 def patterns_config(patterns: Mapping[str, Any], layers: Mapping[str, PatternDropout]) -> dict[str, Any]:
     """Returns the patterns of a layer for its config, as they are now: `assign` may have come."""
     now = {site: layer.pattern for site, layer in layers.items()}

@@ -6,6 +6,7 @@ from tf_autodropout.patterns.document import DocumentError
 from tf_autodropout.patterns.pattern import Pattern
 from tf_autodropout.patterns.pattern_set import PatternSet, pattern_from_dict, pattern_to_dict, patterns_for
 from tf_autodropout.patterns.site import Site
+from tf_autodropout.patterns.transfer import transfer
 from tf_autodropout.patterns.transformer_pattern import TransformerPattern
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "pattern_from_dict",
     "pattern_to_dict",
     "patterns_for",
+    "transfer",
 ]

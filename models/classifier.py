@@ -1,0 +1,66 @@
+"""From a backbone of keras-cv to a classifier with readable names and seeded weights."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from tf_autodropout.layers import site_seed
+
+_KERNELS = ("kernel", "depthwise")  # of convolutions; squeeze and excitation is made of convolutions as well
+
+
+def image_classifier(
+    backbone: keras.Model,
+    change: Callable[[str], dict[str, Any] | None],
+    num_classes: int,
+    weight_decay: float,
+    seed: int,
+    name: str,
+) -> keras.Model:
+    """Builds a classifier, images in, logits out, after a backbone: average pooling and one dense layer.
+
+    Args:
+        backbone: Functional model from one input to maps `(N, H, W, C)`; it is left as it is.
+        change: From the name of a layer of the backbone to what differs in its config, the name above
+            all; None leaves the layer out.
+        num_classes: Number of classes.
+        weight_decay: L2 factor on the kernels of the convolutions, added to the loss.
+        seed: Seeds the initial weights, each by its layer's new name.
+        name: Name of the model.
+
+    Returns:
+        `keras.Model` from `(N, H, W, channels)` to float32 logits `(N, num_classes)`.
+
+    Example:
+        >>> import keras
+        >>> images = keras.Input((8, 8, 3))
+        >>> backbone = keras.Model(images, keras.layers.Conv2D(4, 3, name="conv1")(images))
+        >>> model = image_classifier(backbone, lambda name: {"name": "stem"}, 10, 0.0, 0, "small")
+        >>> [layer.name for layer in model.layers]
+        ['images', 'stem', 'pool', 'classifier']
+    """
+
+    def remade(layer: keras.layers.Layer) -> keras.layers.Layer:
+        changed = change(layer.name)
+        if changed is None:
+            return keras.layers.Identity()
+        config = layer.get_config() | changed
+        for kernel in _KERNELS:
+            if initializer := config.get(f"{kernel}_initializer"):
+                initializer["config"]["seed"] = site_seed(seed, "weights", config["name"])
+                config[f"{kernel}_regularizer"] = keras.regularizers.L2(weight_decay) if weight_decay else None
+        return type(layer).from_config(config)
+
+    def called(layer: keras.layers.Layer, inputs: Any, **kwargs: Any) -> Any:
+        return inputs if isinstance(layer, keras.layers.Identity) else layer(inputs, **kwargs)
+
+    images = keras.Input(backbone.input_shape[1:], name="images")
+    h = keras.models.clone_model(backbone, images, remade, called).output  # (N, H, W, C)
+    h = keras.layers.GlobalAveragePooling2D(name="pool")(h)  # (N, C)
+    logits = keras.layers.Dense(
+        num_classes,
+        kernel_initializer=keras.initializers.GlorotUniform(seed=site_seed(seed, "weights", "classifier")),
+        name="classifier",
+    )(h)
+    return keras.Model(images, logits, name=name)

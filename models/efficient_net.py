@@ -1,0 +1,193 @@
+"""EfficientNet B0 to B7 with a pattern site at every batch normalization."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import keras
+
+from tf_autodropout.models.arguments import check_image_shape, check_width
+from tf_autodropout.models.classifier import image_classifier
+from tf_autodropout.patterns import ConvPattern, Site, patterns_for
+from tf_autodropout.patterns.checks import check_int, invalid
+from tf_autodropout.surgery import regularize
+
+
+class _Variant(NamedTuple):
+    width: float
+    depth: float
+    resolution: int  # pixels
+
+
+class _Stage(NamedTuple):
+    kernel: int
+    blocks: int
+    filters_in: int
+    filters_out: int
+    expansion: int
+    stride: int
+
+
+_VARIANTS = {
+    "b0": _Variant(1.0, 1.0, 224),
+    "b1": _Variant(1.0, 1.1, 240),
+    "b2": _Variant(1.1, 1.2, 260),
+    "b3": _Variant(1.2, 1.4, 300),
+    "b4": _Variant(1.4, 1.8, 380),
+    "b5": _Variant(1.6, 2.2, 456),
+    "b6": _Variant(1.8, 2.6, 528),
+    "b7": _Variant(2.0, 3.1, 600),
+}
+# Of B0; the other variants multiply filters and blocks.
+_STAGES = (
+    _Stage(3, 1, 32, 16, 1, 1),
+    _Stage(3, 2, 16, 24, 6, 2),
+    _Stage(5, 2, 24, 40, 6, 2),
+    _Stage(3, 3, 40, 80, 6, 2),
+    _Stage(5, 3, 80, 112, 6, 1),
+    _Stage(5, 4, 112, 192, 6, 2),
+    _Stage(3, 1, 192, 320, 6, 1),
+)
+_TOP_FILTERS = 1280
+_DIVISOR = 8  # filters come in multiples of it
+_SQUEEZE = 0.25  # filters inside squeeze and excitation, of the block's input
+_SMALLEST = 32  # pixels: the product of all strides
+
+
+def efficientnet(
+    variant: str = "b0",
+    input_shape: tuple[int, int, int] | None = None,
+    num_classes: int = 1000,
+    width: float = 1.0,
+    patterns: Mapping[str, ConvPattern] | None = None,
+    weight_decay: float = 0.0,
+    seed: int = 0,
+    mutable: bool = False,
+    name: str | None = None,
+) -> keras.Model:
+    """Builds an EfficientNet on the backbone of keras-cv, images in, logits out.
+
+    The sites are the outputs of the batch normalizations, as in the paper: `stem_bn`, then
+    `stage2_block1_expand_bn`, `..._depthwise_bn`, `..._project_bn` and so on (the blocks of stage 1 do not
+    expand), and `top_bn`. A pattern with `residual=True` acts on the skip connection of its block as well.
+
+    Neither the Dropout of the original's head nor its Stochastic Depth is built in: both are patterns. The
+    activation that keras-cv puts after each projection is left out: the projections of EfficientNet are linear.
+
+    Args:
+        variant: `"b0"` to `"b7"`.
+        input_shape: `(H, W, channels)`; H and W at least 32. Default: the variant's resolution, 224 for
+            B0 to 600 for B7, and 3 channels.
+        num_classes: Number of classes.
+        width: Factor on the variant's filters; 0.5 of B0 is the half-width proxy.
+        patterns: Site to `ConvPattern`; sites left out drop nothing.
+        weight_decay: L2 factor on the kernels, added to the loss (`loss += factor * sum(w^2)`).
+        seed: Seeds the initial weights and the masks.
+        mutable: Have a layer at every site, its pattern in variables, see `PatternDropout`.
+        name: Name of the model.
+
+    Returns:
+        `keras.Model` from `(N, H, W, channels)` to float32 logits `(N, num_classes)`.
+
+    Raises:
+        ValueError: an unknown variant, a bad size or shape, an unknown site.
+        TypeError: a pattern that is no `ConvPattern`.
+
+    Example:
+        >>> import tf_autodropout as tad
+        >>> model = tad.models.efficientnet("b0", (32, 32, 3), 10, 0.25, {"top_bn": tad.ConvPattern(size=1)})
+        >>> model.output_shape
+        (None, 10)
+
+    Reference:
+        Tan and Le, EfficientNet, ICML 2019; sites: Pham and Le, AutoDropout, AAAI 2021, Section
+        "Search Space".
+    """
+    sites = efficientnet_sites(variant, input_shape, width)
+    chosen = patterns_for([site.name for site in sites], ConvPattern, patterns)
+    check_int("num_classes", num_classes, 1)
+    import keras_cv  # two seconds that other builders need not wait for
+
+    backbone = keras_cv.models.EfficientNetV1Backbone(
+        include_rescaling=False,
+        width_coefficient=_VARIANTS[variant].width * width,
+        depth_coefficient=_VARIANTS[variant].depth,
+        stackwise_kernel_sizes=[stage.kernel for stage in _STAGES],
+        stackwise_num_repeats=[stage.blocks for stage in _STAGES],
+        stackwise_input_filters=[stage.filters_in for stage in _STAGES],
+        stackwise_output_filters=[stage.filters_out for stage in _STAGES],
+        stackwise_expansion_ratios=[stage.expansion for stage in _STAGES],
+        stackwise_strides=[stage.stride for stage in _STAGES],
+        stackwise_squeeze_and_excite_ratios=[_SQUEEZE] * len(_STAGES),
+        drop_connect_rate=0.0,
+        input_shape=input_shape or _resolution(variant),
+    )
+    name = name or f"efficientnet_{variant}"
+    model = image_classifier(backbone, _change, num_classes, weight_decay, seed, name)
+    return regularize(model, chosen, seed=seed, mutable=mutable) if chosen or mutable else model
+
+
+def efficientnet_sites(
+    variant: str = "b0", input_shape: tuple[int, int, int] | None = None, width: float = 1.0
+) -> tuple[Site, ...]:
+    """Returns the sites of `efficientnet`, in the order of the network.
+
+    Args:
+        variant: As for `efficientnet`.
+        input_shape: As for `efficientnet`.
+        width: As for `efficientnet`.
+
+    Returns:
+        Three sites a block, two in the first stage, `stem_bn` and `top_bn`: 49 for B0.
+
+    Raises:
+        ValueError: an unknown variant, a bad width or shape.
+
+    Example:
+        >>> from tf_autodropout.models.efficient_net import efficientnet_sites
+        >>> efficientnet_sites("b7")[-1].shape
+        (19, 19, 2560)
+    """
+    if variant not in _VARIANTS:
+        raise invalid("variant", f"one of {', '.join(_VARIANTS)}", variant)
+    check_width(width)
+    input_shape = input_shape or _resolution(variant)
+    check_image_shape(input_shape, _SMALLEST)
+    factor = _VARIANTS[variant].width * width
+    h, w = (-(-side // 2) for side in input_shape[:2])
+    filters = _filters(_STAGES[0].filters_in, factor)
+    sites = [Site("stem_bn", ConvPattern, (h, w, filters), "stem", "stem")]
+    for number, stage in enumerate(_STAGES, start=1):
+        for block in range(1, math.ceil(stage.blocks * _VARIANTS[variant].depth) + 1):
+            place = f"stage{number}_block{block}"
+            inner = filters * stage.expansion
+            shapes = {"expand_bn": (h, w, inner)} if stage.expansion > 1 else {}
+            if block == 1:
+                h, w = -(-h // stage.stride), -(-w // stage.stride)
+            filters = _filters(stage.filters_out, factor)
+            shapes |= {"depthwise_bn": (h, w, inner), "project_bn": (h, w, filters)}
+            for part, shape in shapes.items():
+                sites.append(Site(f"{place}_{part}", ConvPattern, shape, place, f"stage{number}"))
+    sites.append(Site("top_bn", ConvPattern, (h, w, _filters(_TOP_FILTERS, factor)), "top", "top"))
+    return tuple(sites)
+
+
+def _resolution(variant: str) -> tuple[int, int, int]:
+    return _VARIANTS[variant].resolution, _VARIANTS[variant].resolution, 3
+
+
+def _filters(full: int, factor: float) -> int:
+    """Filters times `factor`: the nearest multiple of 8, half up, that is not under 90 % of it."""
+    exact = full * factor
+    rounded = max(_DIVISOR, int(exact + _DIVISOR / 2) // _DIVISOR * _DIVISOR)
+    return rounded + _DIVISOR if rounded < 0.9 * exact else rounded
+
+
+def _change(layer: str) -> dict[str, Any] | None:
+    """From the name of a layer in keras-cv to ours: `block2b_dwconv_bn` to `stage2_block2_depthwise_bn`."""
+    if layer.endswith("project_activation"):
+        return None
+    if block := re.match(r"block(\d)([a-z])", layer):
+        layer = f"stage{block[1]}_block{ord(block[2]) - ord('a') + 1}{layer[block.end() :]}"
+    return {"name": layer.replace("dwconv", "depthwise").replace("_conv", "").replace("_activation", "_bn_swish")}

@@ -1,0 +1,133 @@
+"""ResNet-50 with a pattern site at every batch normalization."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from tf_autodropout.models.arguments import check_image_shape, check_width
+from tf_autodropout.models.classifier import image_classifier
+from tf_autodropout.patterns import ConvPattern, Site, patterns_for
+from tf_autodropout.patterns.checks import check_int, scaled_length
+from tf_autodropout.surgery import regularize
+
+_BLOCKS = (3, 4, 6, 3)
+_STRIDES = (1, 2, 2, 2)
+_FILTERS = (64, 128, 256, 512)
+_EXPANSION = 4  # filters of a block's last convolution, as a multiple of those before
+_SMALLEST = 32  # pixels: the product of all strides
+_STEM = {"conv1_conv": "stem", "conv1_bn": "stem_bn", "conv1_relu": "stem_bn_relu", "pool1_pool": "stem_pool"}
+
+
+def resnet50(
+    input_shape: tuple[int, int, int] = (224, 224, 3),
+    num_classes: int = 1000,
+    width: float = 1.0,
+    patterns: Mapping[str, ConvPattern] | None = None,
+    weight_decay: float = 0.0,
+    seed: int = 0,
+    mutable: bool = False,
+    name: str | None = None,
+) -> keras.Model:
+    """Builds ResNet-50 on the backbone of keras-cv, images in, logits out.
+
+    The sites are the outputs of the batch normalizations, as in the paper: `stem_bn`, then
+    `stage1_block1_bn1`, `..._bn2`, `..._bn3`, and `..._project_bn` in the first block of each stage. A
+    pattern with `residual=True` acts on the skip connection of its block as well.
+
+    Args:
+        input_shape: `(H, W, channels)`; H and W at least 32.
+        num_classes: Number of classes.
+        width: Factor on the filters of all convolutions; 0.5 is the half-width proxy.
+        patterns: Site to `ConvPattern`; sites left out drop nothing.
+        weight_decay: L2 factor on the kernels, added to the loss (`loss += factor * sum(w^2)`).
+        seed: Seeds the initial weights and the masks.
+        mutable: Have a layer at every site, its pattern in variables, see `PatternDropout`.
+        name: Name of the model.
+
+    Returns:
+        `keras.Model` from `(N, H, W, channels)` to float32 logits `(N, num_classes)`.
+
+    Raises:
+        ValueError: a bad size or shape, an unknown site.
+        TypeError: a pattern that is no `ConvPattern`.
+
+    Example:
+        >>> import tf_autodropout as tad
+        >>> model = tad.models.resnet50((32, 32, 3), 10, 0.25, {"stem_bn": tad.ConvPattern(size=4)})
+        >>> model.output_shape
+        (None, 10)
+
+    Reference:
+        He et al., Deep Residual Learning for Image Recognition, CVPR 2016; sites: Pham and Le,
+        AutoDropout, AAAI 2021, Section "Search Space".
+    """
+    chosen = patterns_for([site.name for site in resnet50_sites(input_shape, width)], ConvPattern, patterns)
+    check_int("num_classes", num_classes, 1)
+    import keras_cv  # two seconds that other builders need not wait for
+
+    backbone = keras_cv.models.ResNetBackbone(
+        stackwise_filters=[scaled_length(filters, width) for filters in _FILTERS],
+        stackwise_blocks=list(_BLOCKS),
+        stackwise_strides=list(_STRIDES),
+        include_rescaling=False,
+        input_shape=input_shape,
+    )
+
+    def change(layer: str) -> dict[str, Any]:
+        stem = {"filters": scaled_length(_FILTERS[0], width)}  # keras-cv fixes them at 64
+        return {"name": _readable(layer)} | (stem if layer == "conv1_conv" else {})
+
+    model = image_classifier(backbone, change, num_classes, weight_decay, seed, name or "resnet50")
+    return regularize(model, chosen, seed=seed, mutable=mutable) if chosen or mutable else model
+
+
+def resnet50_sites(input_shape: tuple[int, int, int] = (224, 224, 3), width: float = 1.0) -> tuple[Site, ...]:
+    """Returns the 53 sites of `resnet50`, in the order of the network.
+
+    Args:
+        input_shape: As for `resnet50`.
+        width: As for `resnet50`.
+
+    Raises:
+        ValueError: a bad width or shape.
+
+    Example:
+        >>> from tf_autodropout.models.residual_network import resnet50_sites
+        >>> [site.name for site in resnet50_sites()][:3]
+        ['stem_bn', 'stage1_block1_bn1', 'stage1_block1_bn2']
+    """
+    check_width(width)
+    check_image_shape(input_shape, _SMALLEST)
+    h, w = (-(-side // 2) for side in input_shape[:2])
+    sites = [Site("stem_bn", ConvPattern, (h, w, scaled_length(_FILTERS[0], width)), "stem", "stem")]
+    h, w = -(-h // 2), -(-w // 2)  # the pool of the stem
+    for stage, (blocks, stride, full) in enumerate(zip(_BLOCKS, _STRIDES, _FILTERS, strict=True), start=1):
+        filters = scaled_length(full, width)
+        h, w = -(-h // stride), -(-w // stride)
+        for block in range(1, blocks + 1):
+            parts = {"bn1": filters, "bn2": filters}
+            if block == 1:  # new width or resolution: the skip connection is projected
+                parts["project_bn"] = _EXPANSION * filters
+            parts["bn3"] = _EXPANSION * filters
+            place = f"stage{stage}_block{block}"
+            sites += [
+                Site(f"{place}_{part}", ConvPattern, (h, w, c), place, f"stage{stage}") for part, c in parts.items()
+            ]
+    return tuple(sites)
+
+
+def _readable(layer: str) -> str:
+    """From the name of a layer in keras-cv to ours: `v2_stack_0_block1_2_bn` to `stage1_block1_bn2`."""
+    if layer in _STEM:
+        return _STEM[layer]
+    stage, block, part = re.fullmatch(r"v2_stack_(\d+)_block(\d+)_(\w+)", layer).groups()
+    parts = {"0_conv": "project", "0_bn": "project_bn", "add": "add", "out": "add_relu"}
+    for number in "123":
+        parts |= {
+            f"{number}_conv": f"conv{number}",
+            f"{number}_bn": f"bn{number}",
+            f"{number}_relu": f"bn{number}_relu",
+        }
+    return f"stage{int(stage) + 1}_block{block}_{parts[part]}"

@@ -1,0 +1,77 @@
+"""The shipped PatternSets: what is in the files, and that they fit the networks they are for."""
+
+import fnmatch
+
+import pytest
+
+import tf_autodropout as tad
+from tf_autodropout.models.efficient_net import efficientnet_sites
+from tf_autodropout.models.residual_network import resnet50_sites
+from tf_autodropout.models.transformer_lm import TRANSFORMER_SITES
+from tf_autodropout.models.wide_resnet import wide_resnet_sites
+from tf_autodropout.search.space import SPACE_VERSION
+
+CLASSIC_SITES = ("softmax", "output", "ffn")
+PRESETS = {
+    "convnet-spatial-0.1": {"*": tad.members.spatial_dropout(0.1)},
+    "resnet-drop-path-0.1": {"*_bn3": tad.members.drop_path(0.1)},
+    "transformer-dropout-0.1": dict.fromkeys(CLASSIC_SITES, tad.members.dropout(0.1)),
+    "transformer-variational-0.2": dict.fromkeys(CLASSIC_SITES, tad.members.variational_dropout(0.2)),
+    "transformer-word-0.1": dict.fromkeys(CLASSIC_SITES, tad.members.word_dropout(0.1)),
+    "transformer-word-0.3": dict.fromkeys(CLASSIC_SITES, tad.members.word_dropout(0.3)),
+    "wide-resnet-drop-path-0.1": {"*_bn2": tad.members.drop_path(0.1)},
+}
+NETWORKS = {
+    "convnet": [wide_resnet_sites(10, 1), resnet50_sites(), efficientnet_sites("b0"), efficientnet_sites("b7")],
+    "resnet": [resnet50_sites(), resnet50_sites(width=0.5)],
+    "wide-resnet": [wide_resnet_sites(10, 1), wide_resnet_sites(28, 10)],
+}
+
+
+def test_names():
+    assert tad.presets.names() == tuple(PRESETS)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_the_member_it_names(name):
+    assert tad.presets.load(name) == tad.PatternSet(PRESETS[name])
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_provenance(name):
+    notes = tad.presets.load(name).provenance
+    for key in ("made_by", "member", "reference", "space_version", "family", "task", "seeds", "spread"):
+        assert key in notes, key
+    assert "not from the AutoDropout paper" in notes["made_by"]
+    assert notes["space_version"] == SPACE_VERSION
+    member, rate = notes["member"].rstrip(")").split("(")
+    assert set(PRESETS[name].values()) == {getattr(tad.members, member)(float(rate))}
+    assert bool(notes["task"]) == bool(notes["seeds"]) == bool(notes["spread"])  # measured, or said not to be
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if not name.startswith("transformer")])
+def test_the_globs_match_the_sites_of_their_family(name):
+    ((key, pattern),) = PRESETS[name].items()
+    for sites in NETWORKS["convnet" if name.startswith("convnet") else name.removesuffix("-drop-path-0.1")]:
+        matched = [site for site in sites if fnmatch.fnmatchcase(site.name, key)]
+        blocks = {site.block for site in sites} - {"stem", "final"}
+        assert len(matched) == (len(sites) if key == "*" else len(blocks))
+        assert {site.kind for site in matched} == {type(pattern)}
+
+
+def test_the_keys_of_transformers_are_kinds_of_sites():
+    assert set(CLASSIC_SITES) <= set(TRANSFORMER_SITES)
+    model = tad.models.transformer_lm(7, 4, 1, 8, 2, 8, patterns=tad.presets.load("transformer-word-0.1"))
+    assert model.get_layer("layer0_ffn").pattern == tad.members.word_dropout(0.1)
+
+
+def test_an_unknown_preset():
+    wanted = r"^Invalid value for 'name'\. Expected one of convnet-spatial-0\.1, .+\. Received: name='dropout'$"
+    with pytest.raises(ValueError, match=wanted):
+        tad.presets.load("dropout")
+
+
+@pytest.mark.parametrize("name", ["../presets/transformer-word-0.1", "", None, 3])
+def test_names_are_no_paths(name):
+    with pytest.raises(ValueError, match="^Invalid value for 'name'"):
+        tad.presets.load(name)

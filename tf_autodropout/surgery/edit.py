@@ -1,0 +1,87 @@
+"""Edits of a model in place: its graph gets other edges, its layers and its class stay what they are.
+
+Nothing is called anew but the layers put in. So every tensor that a model keeps (the levels of a feature pyramid),
+every list of layers (those that a KerasHub task decodes with) and every model around it stay right.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from tf_autodropout.layers import PatternDropout
+from tf_autodropout.surgery.graph import Addition, Graph
+
+
+def insert_after(model: keras.Model, layer: Any, inserted: Any) -> None:
+    """Puts a layer behind every call of another one in the graph of `model`; `refresh` must follow."""
+    if isinstance(model, keras.Sequential):
+        index = model._layers.index(layer)
+        model._layers.insert(index + 1, inserted)
+        return
+    graph = Graph(model)
+    for node in graph.nodes:
+        if node.operation is layer:
+            (tensor,) = node.output_tensors
+            _redirect(model, graph, tensor, inserted(tensor))
+
+
+def insert_on_skip(addition: Addition, inserted: Any) -> None:
+    """Puts a layer at the end of a skip connection; `refresh` must follow."""
+    tensor = addition.node.input_tensors[addition.skip]
+    _replace_input(addition.node, tensor, inserted(tensor), addition.skip)
+
+
+def take_out(model: keras.Model, layers: Sequence[Any]) -> None:
+    """Takes layers of one input and one output out of the graph of `model`; `refresh` must follow."""
+    if isinstance(model, keras.Sequential):
+        model._layers[:] = [layer for layer in model._layers if layer not in layers]
+        return
+    graph = Graph(model)
+    for node in graph.nodes:
+        if node.operation in layers:
+            _redirect(model, graph, node.output_tensors[0], node.input_tensors[0])
+
+
+def refresh(model: keras.Model) -> None:
+    """Makes a model take notice of the edits of its graph."""
+    if isinstance(model, keras.Sequential):
+        model.add(model.pop(rebuild=False))  # Keras' own way to build it anew
+        return
+    # A model of the edited graph tells what belongs to it, and in which order.
+    fresh = keras.Model(model.inputs, model.outputs)
+    for name in ("_nodes", "_nodes_by_depth", "_operations", "_operations_by_depth"):
+        object.__setattr__(model, name, getattr(fresh, name))  # as Keras sets them: not tracked as state
+    model.output_names = fresh.output_names
+    for layer in fresh.layers:
+        model._tracker.track(layer)
+    place = {id(layer): index for index, layer in enumerate(fresh._layers)}
+    for layer in list(model._layers):
+        if isinstance(layer, PatternDropout) and id(layer) not in place:
+            model._tracker.untrack(layer)
+    model._layers.sort(key=lambda layer: place.get(id(layer), len(place)))
+
+
+def _redirect(model: keras.Model, graph: Graph, old: Any, new: Any) -> None:
+    """Lets all that read one tensor read another one."""
+    for node in graph.nodes:
+        for index, tensor in enumerate(node.input_tensors):
+            if tensor is old:
+                _replace_input(node, old, new, index)
+    outputs = keras.tree.map_structure(lambda tensor: new if tensor is old else tensor, model._outputs_struct)
+    object.__setattr__(model, "_outputs_struct", outputs)
+    object.__setattr__(model, "_outputs", keras.tree.flatten(outputs))
+
+
+def _replace_input(node: Any, old: Any, new: Any, index: int) -> None:
+    count = itertools.count()
+
+    def replaced(x: Any) -> Any:
+        return new if isinstance(x, keras.KerasTensor) and next(count) == index else x
+
+    args, kwargs = node.arguments.convert(replaced)
+    node.arguments = type(node.arguments)(*args, **kwargs)
+    for tensor, change in ((old, list.remove), (new, list.append)):
+        if tensor._keras_history.operation is not None:
+            change(tensor._keras_history.operation._outbound_nodes, node)

@@ -1,0 +1,128 @@
+"""What `sites(model)` returns: a table of the places in a model where a pattern can go."""
+
+import html
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import overload
+
+from tf_autodropout.patterns import ConvPattern, Pattern, Site, TransformerPattern
+
+BATCH_NORM = "batch_norm"
+_COLUMNS = ("site", "kind", "layer", "shape", "block", "stage", "at add", "pattern")
+
+
+@dataclass(frozen=True)
+class ModelSite:
+    """A place in a model where a pattern can go.
+
+    Args:
+        name: A key for `regularize`: the layer's name, with the names of the models around it where that is needed
+            to tell it from another; inside a Transformer layer followed by `/` and the kind.
+        kind: `"batch_norm"`, or one of `query`, `key`, `value`, `softmax`, `output`, `ffn`, `residual`.
+        layer: The layer, with the names of the models around it.
+        shape: `(H, W, C)` in channels-last order, or `(T, C)`; None for a size that is not known.
+        block: The residual block or the layer the site belongs to.
+        stage: The part of the network with one resolution.
+        at_add: True if its block ends at an Add with a skip input, which a residual pattern reaches.
+        pattern: The pattern that acts there now, None without one.
+    """
+
+    name: str
+    kind: str
+    layer: str
+    shape: tuple[int | None, ...]
+    block: str
+    stage: str
+    at_add: bool
+    pattern: Pattern | None = None
+
+    @property
+    def pattern_type(self) -> type[Pattern]:
+        """The class of the patterns that fit."""
+        return ConvPattern if self.kind == BATCH_NORM else TransformerPattern
+
+
+@dataclass(frozen=True)
+class Unreachable:
+    """A layer where a pattern cannot be put, and why."""
+
+    layer: str
+    reason: str
+
+
+class SiteTable(Sequence[ModelSite]):
+    """The sites of a model; `print` shows it as a table, a notebook as HTML.
+
+    Args:
+        rows: The sites in the order of the network.
+        unreachable: Layers that would be sites if they could be reached.
+    """
+
+    def __init__(self, rows: Sequence[ModelSite], unreachable: Sequence[Unreachable] = ()) -> None:
+        self._rows, self.unreachable = tuple(rows), tuple(unreachable)
+
+    @overload
+    def __getitem__(self, index: int) -> ModelSite: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[ModelSite]: ...
+    def __getitem__(self, index: int | slice) -> ModelSite | Sequence[ModelSite]:
+        return self._rows[index]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[ModelSite]:
+        return iter(self._rows)
+
+    def as_sites(self) -> tuple[Site, ...]:
+        """Returns the sites for a `SearchSpace` and for `transfer`: one for each batch norm, one for each kind inside
+        Transformer layers, since one pattern serves all layers there.
+
+        Raises:
+            ValueError: a size that is not known: build the model with a fixed input shape.
+        """
+        sites: dict[str, Site] = {}
+        for row in self:
+            name = row.name if row.kind == BATCH_NORM else row.kind
+            if None in row.shape:
+                raise ValueError(f"Site '{row.name}' has the shape {row.shape}. Build the model with fixed sizes.")
+            shape = tuple(size for size in row.shape if size is not None)
+            sites.setdefault(name, Site(name, row.pattern_type, shape, row.block, row.stage))
+        return tuple(sites.values())
+
+    def __str__(self) -> str:
+        cells = [_COLUMNS, *map(_cells, self)]
+        widths = [max(len(row[column]) for row in cells) for column in range(len(_COLUMNS))]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+        ]
+        lines.insert(1, "  ".join("-" * width for width in widths))
+        if self.unreachable:
+            lines += ["", "Cannot be reached:", *(f"  {one.layer}: {one.reason}" for one in self.unreachable)]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        def row(cells: Sequence[str], tag: str) -> str:
+            return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+        body = "".join(row(_cells(site), "td") for site in self)
+        told = "".join(f"<li>{html.escape(one.layer)}: {html.escape(one.reason)}</li>" for one in self.unreachable)
+        rest = f"<p>Cannot be reached:</p><ul>{told}</ul>" if told else ""
+        return f"<table><thead>{row(_COLUMNS, 'th')}</thead><tbody>{body}</tbody></table>{rest}"
+
+
+def _cells(site: ModelSite) -> tuple[str, ...]:
+    shape = "×".join("?" if size is None else str(size) for size in site.shape)
+    at_add = "yes" if site.at_add else ""
+    return site.name, site.kind, site.layer, shape, site.block, site.stage, at_add, _brief(site.pattern)
+
+
+def _brief(pattern: Pattern | None) -> str:
+    """The pattern as it would be written, without what is as it is by default."""
+    if pattern is None:
+        return ""
+    values = ((field, getattr(pattern, field.name)) for field in fields(pattern))  # type: ignore[arg-type]
+    written = ", ".join(f"{field.name}={value!r}" for field, value in values if value != field.default)
+    return f"{pattern.TYPE}({written})"
