@@ -112,9 +112,7 @@ def resnet50_sites(input_shape: tuple[int, int, int] = (224, 224, 3), width: flo
                 parts["project_bn"] = _EXPANSION * filters
             parts["bn3"] = _EXPANSION * filters
             place = f"stage{stage}_block{block}"
-            sites += [
-                Site(f"{place}_{part}", ConvPattern, (h, w, c), place, f"stage{stage}") for part, c in parts.items()
-            ]
+            sites += [Site(f"{place}_{part}", ConvPattern, (h, w, c), place, f"stage{stage}") for part, c in parts.items()]
     return tuple(sites)
 
 
@@ -125,9 +123,5 @@ def _readable(layer: str) -> str:
     stage, block, part = re.fullmatch(r"v2_stack_(\d+)_block(\d+)_(\w+)", layer).groups()
     parts = {"0_conv": "project", "0_bn": "project_bn", "add": "add", "out": "add_relu"}
     for number in "123":
-        parts |= {
-            f"{number}_conv": f"conv{number}",
-            f"{number}_bn": f"bn{number}",
-            f"{number}_relu": f"bn{number}_relu",
-        }
+        parts |= {f"{number}_conv": f"conv{number}", f"{number}_bn": f"bn{number}", f"{number}_relu": f"bn{number}_relu"}
     return f"stage{int(stage) + 1}_block{block}_{parts[part]}"
