@@ -1,8 +1,9 @@
 """What a quarter of an hour of training gives on Multi30k: BLEU and translations.
 
-    python benchmarks/multi30k.py --data-dir DIR
+    python benchmarks/multi30k.py --data-dir DIR > benchmarks/multi30k.md
 
-The same as `tf-autodropout train multi30k --data-dir DIR --steps STEPS --out OUT`, printed as Markdown.
+The same as `tf-autodropout train multi30k --data-dir DIR --steps STEPS --out OUT`, printed as Markdown. Not run to its
+end yet.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from environment import environment
 from tf_autodropout.search.tasks.registry import make_task
 from tf_autodropout.search.train_child import train_child
 
-STEPS = 2000
+STEPS = 3000
 
 
 def main() -> None:

@@ -63,5 +63,8 @@ def read_parallel_text(
     trained = [pair for pair in read(train) if pair not in seen and all(pair)]
     if not trained:
         raise ValueError(f"{Path(data_dir) / train}.{source}: all pairs are in validation or test as well")
-    splits = [tuple(zip(*split, strict=True)) for split in (trained, *held_out)]
-    return ParallelText(*splits)
+    return ParallelText(*map(_sides, (trained, *held_out)))
+
+
+def _sides(pairs: list[tuple[str, str]]) -> Pairs:
+    return tuple(left for left, _ in pairs), tuple(right for _, right in pairs)
