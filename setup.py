@@ -33,6 +33,8 @@ REQUIRED = [
     "importlib_resources",
     "scikit-learn>=1.5",  # the digits
     "pyarrow>=15",  # the exported table; tensorflow-datasets brings it along
+    "sentencepiece>=0.2",  # subwords of the translation tasks; keras-hub brings it along
+    "sacrebleu>=2.4",  # their reward
     "matplotlib>=3.9",
     "numpy>=1.26",
     "rich>=13",

@@ -22,7 +22,7 @@ _TASK_OPTIONS = (
     click.option("--steps", type=click.IntRange(1), help="Training steps of a child.  [task's own]"),
     click.option("--batch-size", type=click.IntRange(1), help="Examples per step.  [task's own]"),
     click.option("--train-size", type=click.IntRange(1), help="Training images.  [digits 200, cifar10-small 3000]"),
-    click.option("--valid-size", type=click.IntRange(1), help="Validation images.  [digits 500, cifar10-small 3000]"),
+    click.option("--valid-size", type=click.IntRange(1), help="Validation examples of the reward.  [task's own]"),
     click.option("--image-size", type=click.IntRange(1), help="Side after averaging.  [cifar10-small 16]"),
     click.option("--depth", type=click.IntRange(1), help="Depth of the Wide ResNet.  [cifar10-small 10]"),
     click.option("--width", type=click.IntRange(1), help="Width of the Wide ResNet.  [cifar10-small 2]"),
@@ -190,6 +190,10 @@ def train(task: str, file: Path | None, out: Path | None, seed: int, **task_sett
             line.close()
             interrupt.restore()
     console.print(f"{trained.score}: {trained.test:.2f}, on validation {trained.valid:.2f}, {trained.seconds:.0f} s")
+    for sample in trained.samples:
+        console.print()
+        for name, text in sample.items():
+            console.print(f"{name:12}{text}", markup=False, highlight=False)
     if out:
         console.print(f"in {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tf_autodropout.patterns import PatternSet, patterns_for
 from tf_autodropout.patterns.document import write_text
-from tf_autodropout.search.tasks.base import Contender, Progress, Task, unheard
+from tf_autodropout.search.tasks.base import Contender, Progress, ShowsSamples, Task, unheard
 from tf_autodropout.search.tasks.registry import make_task
 
 RESULT, PATTERNS = "result.json", "patterns.json"
@@ -25,6 +25,7 @@ class Trained:
         test: Score on the test split.
         curve: Pairs of training steps done and mean loss of the steps since the pair before.
         seconds: Wall time of training and scoring, compilation included.
+        samples: What the child makes of a few examples, as texts by name; empty if its task shows none.
     """
 
     score: str
@@ -32,6 +33,7 @@ class Trained:
     test: float
     curve: tuple[tuple[int, float], ...]
     seconds: float
+    samples: tuple[Mapping[str, str], ...] = ()
 
 
 def train_child(
@@ -71,12 +73,15 @@ def train_child(
         scores = child.test(Contender("child", chosen), seed, hear)
     except FloatingPointError as error:
         raise RuntimeError(f"The child diverged: {error}") from None
-    trained = Trained(child.score, scores["valid"], scores["test"], tuple(curve), time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    samples = tuple(child.samples()) if isinstance(child, ShowsSamples) else ()
+    trained = Trained(child.score, scores["valid"], scores["test"], tuple(curve), seconds, samples)
     if directory:
         document = {"score": trained.score, "valid": trained.valid, "test": trained.test, "seed": seed}
         document |= {"seconds": trained.seconds, "task": child.describe(), "curve": trained.curve}
+        document |= {"samples": samples} if samples else {}
         chosen.save(directory / PATTERNS)
-        write_text(directory / RESULT, json.dumps(document, indent=2) + "\n")
+        write_text(directory / RESULT, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     return trained
 
 

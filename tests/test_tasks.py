@@ -126,7 +126,7 @@ def test_bad_settings_are_refused(name: str, settings: dict, match: str) -> None
 
 
 def test_every_task_of_the_registry_is_described() -> None:
-    assert list(TASKS) == ["pydoc", "digits", "cifar10-small", "ptb", "wikitext-2", "tabular"]
+    assert list(TASKS) == ["pydoc", "digits", "cifar10-small", "ptb", "wikitext-2", "multi30k", "iwslt14", "tabular"]
     description = digits_task().describe()
     assert description["images"] == {"train": 200, "valid": 500, "test": 1097}
     assert pydoc_task().describe()["tokens"]["train"] == TRAIN_TOKENS

@@ -58,6 +58,20 @@ def test_the_command_prints_scores_and_writes_them_with_patterns_and_settings(
     assert result["curve"] == [[1, 0.5], [2, 0.25]]
 
 
+def test_samples_of_a_task_that_has_some_are_printed_and_written(
+    task: FakeTask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sample = {"source": "ein [rotes] Haus, schön", "translation": "a [red] house"}
+    task.samples = lambda: [sample, sample]  # type: ignore[attr-defined]
+    assert command(monkeypatch, "fake", "--out", str(tmp_path / "out")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.count("source      ein [rotes] Haus, schön") == 2
+    assert lines.count("translation a [red] house") == 2
+    text = (tmp_path / "out" / "result.json").read_text("utf-8")
+    assert json.loads(text)["samples"] == [sample, sample]
+    assert "schön" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

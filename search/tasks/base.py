@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.space import SearchSpace
@@ -80,3 +80,11 @@ class Task(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """Returns data, model and training settings, as JSON types: part of what identifies a run."""
+
+
+@runtime_checkable
+class ShowsSamples(Protocol):
+    """A task whose results can be read, such as translations."""
+
+    def samples(self) -> Sequence[Mapping[str, str]]:
+        """Returns what the child trained last makes of a few test examples, as texts by name."""

@@ -21,6 +21,8 @@ TASKS = {
     "cifar10-small": _Entry("cifar10", "cifar10_small_task", "CIFAR-10 averaged down to 16x16, through TFDS"),
     "ptb": _Entry("ptb", "ptb_task", "Transformer-XL on Penn Treebank; --data-dir with ptb.train.txt and so on"),
     "wikitext-2": _Entry("wikitext2", "wikitext2_task", "Transformer-XL on WikiText-2; --data-dir likewise"),
+    "multi30k": _Entry("multi30k", "multi30k_task", "German image captions into English; needs --data-dir"),
+    "iwslt14": _Entry("iwslt14", "iwslt14_task", "German TED talks into English; needs --data-dir"),
     "tabular": _Entry(
         "tabular", "tabular_task", "a surrogate of an earlier run's trials (--table), to compare searchers"
     ),

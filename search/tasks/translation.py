@@ -1,0 +1,206 @@
+"""Translation: the child, the reward, the classics."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+import keras
+import sacrebleu
+import tensorflow as tf
+
+from tf_autodropout.models import BeamSearch, transformer
+from tf_autodropout.models.transformer_lm import transformer_sites
+from tf_autodropout.patterns import PatternSet
+from tf_autodropout.patterns.checks import invalid
+from tf_autodropout.search.space import SearchSpace
+from tf_autodropout.search.tasks.base import Contender, Progress, Result, unheard
+from tf_autodropout.search.tasks.child import Child, Split
+from tf_autodropout.search.tasks.parallel_text import ParallelText
+from tf_autodropout.search.tasks.subwords import END, PADDING, START, Subwords, padded
+from tf_autodropout.search.tasks.text import classic
+
+_DECODING_BATCH = 128
+_LENGTH_STEP = 16  # sources are padded to multiples of it: a few static shapes for all lengths
+
+
+@dataclass
+class TranslationTask:
+    """Trains `transformer` on sentence pairs; the reward is the BLEU on validation sentences.
+
+    Source and target share one vocabulary of subwords and one embedding. Pairs with more than `max_length`
+    tokens in either language are left out of training; translations have at most twice as many.
+
+    Args:
+        name: Name on the command line.
+        text: The data.
+        tokenize: How sacrebleu splits words: `"13a"` for raw text, `"none"` for text that comes tokenized.
+        granularity: See `SearchSpace`.
+        steps: Training steps of a child.
+        batch_size: Pairs per step.
+        valid_size: The first so many validation sentences make the reward.
+        valid_beams: Beams for the reward; 1 is greedy search.
+        beams: Beams for the test score.
+        alpha: Length normalization of the beam search.
+        vocabulary_size: Number of subwords of both languages together.
+        max_length: T, tokens per sentence, the end token included.
+        num_layers: Layers of encoder and decoder each.
+        hidden_dim: Features per token.
+        num_heads: Attention heads per layer.
+        intermediate_dim: Features inside the feed-forward part.
+        learning_rate: Peak of Adam's rate: linear warm-up, then cosine decay to 0.
+        warmup: Share of the steps that warms up.
+        label_smoothing: Probability that is spread over all tokens.
+
+    Raises:
+        ValueError: more validation sentences than there are.
+    """
+
+    name: str
+    text: ParallelText = field(repr=False)
+    tokenize: str = "13a"
+    granularity: str = "layer"
+    steps: int = 1000
+    batch_size: int = 32
+    valid_size: int = 256
+    valid_beams: int = 1
+    beams: int = 4
+    alpha: float = 0.6
+    vocabulary_size: int = 4000
+    max_length: int = 28
+    num_layers: int = 2
+    hidden_dim: int = 128
+    num_heads: int = 4
+    intermediate_dim: int = 512
+    learning_rate: float = 3e-3
+    warmup: float = 0.1
+    label_smoothing: float = 0.1
+    score: str = field(default="test BLEU", init=False)
+    lower_is_better: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        available = len(self.text.valid[0])
+        if not 1 <= self.valid_size <= available:
+            raise invalid("valid_size", f"1 <= valid_size <= {available}", self.valid_size)
+        self._searches: dict[int, BeamSearch] = {}
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        return SearchSpace(transformer_sites(self.max_length, self.hidden_dim), self.granularity)
+
+    def train(self, patterns: PatternSet, seed: int, progress: Progress = unheard) -> Result:
+        self.child.reset(patterns, seed)
+        curve = self.child.train(progress)
+        bleu = self._valid_bleu()
+        return Result(bleu, {"valid_bleu": bleu, "train_loss": curve, "train_seconds": self.child.last_train_seconds})
+
+    def test(self, contender: Contender, seed: int, progress: Progress = unheard) -> dict[str, float]:
+        valid = self.train(contender.patterns, seed, progress).reward
+        source, references = self.text.test
+        return {"valid": valid, "test": self.bleu(self.translate(source, self.beams), references)}
+
+    def samples(self, count: int = 5) -> list[dict[str, str]]:
+        """Returns translations of the first test sentences by the child as it is now, with their references."""
+        source, references = (side[:count] for side in self.text.test)
+        rows = zip(source, self.translate(source, self.beams), references, strict=True)
+        return [dict(zip(("source", "translation", "reference"), row, strict=True)) for row in rows]
+
+    def classics(self) -> list[Contender]:
+        names = ("Dropout", "Variational Dropout", "Word Dropout")
+        return [Contender("no dropout", PatternSet({})), *(classic(name, 0.1) for name in names)]
+
+    def describe(self) -> dict[str, Any]:
+        settings = {k: v for k, v in asdict(self).items() if k != "text"}
+        return settings | {"pairs": {split: len(getattr(self.text, split)[0]) for split in ("train", "valid", "test")}}
+
+    def translate(self, sentences: Sequence[str], num_beams: int) -> list[str]:
+        """Translates with the child as it is now.
+
+        Args:
+            sentences: Source text.
+            num_beams: Beams of the search.
+        """
+        if num_beams not in self._searches:
+            self._searches[num_beams] = BeamSearch(
+                self.child.model, 2 * self.max_length, num_beams, self.alpha, START, END
+            )
+        search, ids = self._searches[num_beams], self.subwords.encode(sentences)
+        order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
+        translations = [""] * len(ids)
+        for first in range(0, len(order), _DECODING_BATCH):
+            batch = order[first : first + _DECODING_BATCH]
+            # The last batch is filled up, and lengths are rounded: a few static shapes for all.
+            rows = batch + batch[-1:] * (_DECODING_BATCH - len(batch))
+            length = -(-len(ids[batch[-1]]) // _LENGTH_STEP) * _LENGTH_STEP
+            tokens, _ = search(padded([ids[index] for index in rows], length))
+            found = self.subwords.decode(tokens.numpy()[: len(batch)].tolist())
+            for index, translation in zip(batch, found, strict=True):
+                translations[index] = translation
+        return translations
+
+    def bleu(self, translations: Sequence[str], references: Sequence[str]) -> float:
+        """Returns sacrebleu's corpus BLEU, 0 to 100."""
+        score = sacrebleu.corpus_bleu(
+            list(translations), [list(references)], tokenize=self.tokenize, force=self.tokenize == "none"
+        )
+        return float(score.score)
+
+    @cached_property
+    def subwords(self) -> Subwords:
+        """The joint vocabulary, learned from the training split at first use."""
+        return Subwords([*self.text.train[0], *self.text.train[1]], self.vocabulary_size)
+
+    @cached_property
+    def child(self) -> Child:
+        """The compiled child, built at first use."""
+        model = transformer(
+            self.subwords.vocabulary_size,
+            self.subwords.vocabulary_size,
+            self.num_layers,
+            self.hidden_dim,
+            self.num_heads,
+            self.intermediate_dim,
+            share_embeddings=True,
+            normalize_first=True,
+            mutable=True,
+        )
+        warmup = int(self.warmup * self.steps)
+        schedule = keras.optimizers.schedules.CosineDecay(
+            0.0, self.steps - warmup, warmup_target=self.learning_rate, warmup_steps=warmup
+        )
+        optimizer = keras.optimizers.Adam(schedule, beta_2=0.98, epsilon=1e-9)
+        return Child(
+            model,
+            optimizer,
+            self._loss,
+            self._train,
+            self.steps,
+            self.batch_size,
+            # XLA takes minutes to compile these 44 pattern layers for a CPU.
+            jit_compile=any(device.device_type != "CPU" for device in tf.config.list_logical_devices()),
+        )
+
+    @cached_property
+    def _train(self) -> Split:
+        pairs = zip(*map(self.subwords.encode, self.text.train), strict=True)
+        source, target = zip(*(pair for pair in pairs if max(map(len, pair)) <= self.max_length), strict=True)
+        sources = tf.constant(padded(source, self.max_length))
+        targets = tf.constant(padded(target, self.max_length))
+        starts = tf.constant(padded([[START, *ids[:-1]] for ids in target], self.max_length))
+
+        def examples(index: tf.Tensor) -> tuple[Any, tf.Tensor]:
+            return [tf.gather(sources, index), tf.gather(starts, index)], tf.gather(targets, index)
+
+        return Split(examples, len(source))
+
+    def _valid_bleu(self) -> float:
+        source, references = (side[: self.valid_size] for side in self.text.valid)
+        return self.bleu(self.translate(source, self.valid_beams), references)
+
+    def _loss(self, targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Smoothed cross-entropy (N, T), with a mean that is the mean over the tokens that are not padding."""
+        size, smooth = logits.shape[-1], self.label_smoothing
+        labels = tf.one_hot(targets, size, 1 - smooth + smooth / size, smooth / size)  # (N, T, V)
+        loss = tf.nn.softmax_cross_entropy_with_logits(labels, logits)  # (N, T)
+        weight = tf.cast(targets != PADDING, loss.dtype)
+        return loss * weight / tf.reduce_mean(weight)
