@@ -12,6 +12,7 @@ from tf_autodropout.layers.pattern_transformer import (
     PatternTransformerDecoder,
     PatternTransformerEncoder,
 )
+from tf_autodropout.models.kernels import draw_kernels
 from tf_autodropout.patterns import TransformerPattern, patterns_for
 from tf_autodropout.patterns.checks import check_int
 
@@ -143,20 +144,5 @@ def transformer(
         h = keras.layers.LayerNormalization(name="decoder_norm")(h)
     logits = target_table(h, reverse=True)  # (N, T, V)
     model = keras.Model([source, target], logits, name=name)
-    _draw_kernels(model, seed)
+    draw_kernels(model, seed, as_matrices=True)
     return model
-
-
-def _draw_kernels(model: keras.Model, seed: int) -> None:
-    """Glorot's uniform draw for every kernel as the matrix that it is.
-
-    Keras takes the heads of an attention kernel for a convolution's window, which makes the draw several
-    times too small, and gives query, key and value of a seeded layer equal values.
-    """
-    for variable in model.trainable_variables:
-        if variable.path.endswith("kernel"):
-            # Attention kernels (C, heads, dim) and (heads, dim, C) are C x C.
-            width = max(variable.shape[0], variable.shape[-1])
-            shape = variable.shape if len(variable.shape) == 2 else (width, width)
-            draw = keras.initializers.GlorotUniform(seed=site_seed(seed, variable.path))(shape)
-            variable.assign(keras.ops.reshape(draw, variable.shape))

@@ -7,6 +7,7 @@ import keras
 import keras_nlp
 
 from tf_autodropout.layers import ATTENTION_SITES, TRANSFORMER_SITES, PatternAttention, PatternDropout, site_seed
+from tf_autodropout.models.kernels import draw_kernels
 from tf_autodropout.patterns import Site, TransformerPattern, patterns_for
 from tf_autodropout.patterns.checks import check_int
 
@@ -72,9 +73,6 @@ def transformer_lm(
         raise ValueError(f"Expected hidden_dim to be a multiple of num_heads. Received: {hidden_dim} and {num_heads}")
     chosen = patterns_for(TRANSFORMER_SITES, TransformerPattern, patterns)
 
-    def init(*place: Any) -> keras.initializers.Initializer:
-        return keras.initializers.GlorotUniform(seed=site_seed(seed, "weights", *place))
-
     def drop(site: str, x: Any, *place: Any) -> Any:
         layer = PatternDropout(
             chosen.get(site, TransformerPattern()),
@@ -108,21 +106,20 @@ def transformer_lm(
             patterns={site: chosen[site] for site in ATTENTION_SITES if site in chosen},
             pattern_seed=site_seed(seed, place),
             mutable=mutable,
-            kernel_initializer=init(place, "attention"),
             name=f"{place}_attention",
         )
         x = attention(x, x, use_causal_mask=True)
         h = keras.layers.Add(name=f"{place}_attention_add")([drop("residual", h, place, "attention"), x])
         x = keras.layers.LayerNormalization(name=f"{place}_ffn_norm")(h)
-        x = keras.layers.Dense(
-            intermediate_dim, "gelu", kernel_initializer=init(place, "ffn_in"), name=f"{place}_ffn_in"
-        )(x)
-        x = keras.layers.Dense(hidden_dim, kernel_initializer=init(place, "ffn_out"), name=f"{place}_ffn_out")(x)
+        x = keras.layers.Dense(intermediate_dim, "gelu", name=f"{place}_ffn_in")(x)
+        x = keras.layers.Dense(hidden_dim, name=f"{place}_ffn_out")(x)
         x = drop("ffn", x, place)
         h = keras.layers.Add(name=f"{place}_ffn_add")([drop("residual", h, place, "ffn"), x])
     h = keras.layers.LayerNormalization(name="final_norm")(h)
     logits = embedding(h, reverse=True)  # (N, T, V)
-    return keras.Model(tokens, logits, name=name)
+    model = keras.Model(tokens, logits, name=name)
+    draw_kernels(model, seed)
+    return model
 
 
 def transformer_sites(sequence_length: int, hidden_dim: int) -> tuple[Site, ...]:

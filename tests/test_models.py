@@ -365,3 +365,14 @@ def test_language_model_sites_are_checked():
 def test_a_language_model_wants_patterns_of_its_kind(site):
     with pytest.raises((TypeError, ValueError), match="TransformerPattern"):
         language_model(patterns={site: CONV})
+
+
+def test_query_key_and_value_begin_differently_and_as_the_seed_says():
+    def kernels(seed: int) -> list[np.ndarray]:
+        model = tad.models.transformer_lm(V, T, num_layers=1, seed=seed)
+        return [v.numpy() for v in model.trainable_variables if v.path.endswith("kernel")]
+
+    first = kernels(3)
+    assert len({kernel.tobytes() for kernel in first}) == len(first) == 6
+    assert all(np.array_equal(a, b) for a, b in zip(first, kernels(3), strict=True))
+    assert not any(np.array_equal(a, b) for a, b in zip(first, kernels(4), strict=True))
