@@ -10,11 +10,11 @@ IMAGE = (64, 64, 3)
 
 
 def applications_resnet50() -> keras.Model:
-    return keras.applications.ResNet50(weights=None, input_shape=IMAGE, classes=10)
+    return keras.applications.ResNet50(weights=None, input_shape=IMAGE, classes=10, classifier_activation=None)
 
 
 def applications_efficientnet_b0() -> keras.Model:
-    return keras.applications.EfficientNetB0(weights=None, input_shape=IMAGE, classes=10)
+    return keras.applications.EfficientNetB0(weights=None, input_shape=IMAGE, classes=10, classifier_activation=None)
 
 
 def hub_resnet(blocks: tuple[int, ...] = (3, 4, 6, 3), kind: str = "bottleneck_block") -> keras.Model:
