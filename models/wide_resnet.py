@@ -42,7 +42,7 @@ def wide_resnet(
             WRN paper; the classic to compare with.
         weight_decay: L2 factor on the kernels, added to the loss (`loss += factor * sum(w^2)`).
         seed: Seeds the initial weights and the masks.
-        mutable: Keep the patterns' values in variables, see `PatternDropout`.
+        mutable: Have a layer at every site, its pattern in variables, see `PatternDropout`.
         name: Name of the model.
 
     Returns:
@@ -68,8 +68,11 @@ def wide_resnet(
 
     def drop(site: str, x: Any, on_skip: bool = False) -> Any:
         where = "skip" if on_skip else "main"
+        pattern = chosen.get(site, ConvPattern())
+        if not mutable and (pattern.is_identity or (on_skip and not getattr(pattern, "residual", False))):
+            return x
         layer = PatternDropout(
-            chosen.get(site, ConvPattern()),
+            pattern,
             seed=site_seed(seed, site, where),
             data_format="channels_last",
             site=site,

@@ -39,10 +39,11 @@ def equal(first, second):
 @pytest.mark.parametrize(("width", "published"), [(10, "36.5M"), (2, "1.5M")])
 def test_wide_resnet_28_has_the_published_size(width, published):
     model = tad.models.wide_resnet(28, width)
+    assert not pattern_layers(model), "without patterns it is the plain network"
     assert f"{count(model) / 1e6:.1f}M" == published
     assert model.input_shape == (None, 32, 32, 3)
     assert model.output_shape == (None, 10)
-    assert len(pattern_layers(model)) == 25
+    assert len(tad.sites(model)) == 25
 
 
 def test_wide_resnet_28_is_made_of_28_convolutions():
@@ -62,7 +63,7 @@ def test_the_number_of_sites(depth, sites):
 
 @pytest.mark.parametrize(("depth", "width", "shape"), [(10, 2, (8, 8, 3)), (16, 1, (32, 32, 3)), (10, 1, (9, 14, 1))])
 def test_sites_agree_with_the_layers(depth, width, shape):
-    model = tad.models.wide_resnet(depth, width, shape)
+    model = tad.models.wide_resnet(depth, width, shape, mutable=True)
     layers = pattern_layers(model)
     sites = wide_resnet_sites(depth, width, shape)
     assert [site.name for site in sites] == list(layers)
@@ -98,7 +99,7 @@ def test_wide_resnet_runs_at_many_sizes(shape):
 def test_the_residual_token_acts_on_the_skip_connection(site):
     for residual in (False, True):
         pattern = tad.ConvPattern(size=2, residual=residual)
-        model = tad.models.wide_resnet(10, 1, (8, 8, 3), patterns={site: pattern})
+        model = tad.models.wide_resnet(10, 1, (8, 8, 3), patterns={site: pattern}, mutable=True)
         main, skip = (model.get_layer(f"{site}_pattern_{where}") for where in ("main", "skip"))
         probe = keras.Model(model.input, [main.input, main.output, skip.input, skip.output])
         main_in, main_out, skip_in, skip_out = (x.numpy() for x in probe(images(), training=True))

@@ -89,8 +89,8 @@ def _plan(model: keras.Model, patterns: Any, seed: int, mutable: bool) -> dict[s
     seed, mutable = check_int("seed", seed, 0), check_bool("mutable", mutable)
     if pattern_layers(model):
         raise ValueError(
-            f"Model '{model.name}' has patterns already. Take them out first: "
-            "tad.regularize(tad.strip(model), patterns)."
+            f"Model '{model.name}' has pattern layers already. Take them out first, "
+            "tad.regularize(tad.strip(model), patterns), or give the patterns to the builder that made it."
         )
     places, _ = find_places(model)
     chosen = choose([site for place in places for site in place.sites()], patterns)
