@@ -4,6 +4,7 @@ Everything that happens is in the ledger before the loop goes on, and the loop s
 alone: a run that is killed at any moment goes on as if nothing had been.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -13,9 +14,10 @@ from tf_autodropout.search.ledger import Ledger
 from tf_autodropout.search.observer import Observer
 from tf_autodropout.search.queues import FinishedQueue, UnfinishedQueue
 from tf_autodropout.search.searchers.base import Searcher
-from tf_autodropout.search.trial import Status, Trial
+from tf_autodropout.search.trial import Outcome, Status, Trial
 
-MAX_ATTEMPTS = 2  # a child that raised may have met a passing fault; one that raised twice has not
+MAX_ATTEMPTS = 2  # failed ones: a child that raised may have met a passing fault; one that raised twice has not
+_log = logging.getLogger(__name__)
 
 
 def search_loop(
@@ -47,21 +49,24 @@ def search_loop(
     observer = observer or Observer()
     version, state = ledger.latest_checkpoint() or (0, None)
     searcher.restore(version, state, suggested=ledger.count(version))
-    waiting = ledger.trials(unfinished=True)
+    waiting, made = ledger.trials(unfinished=True), ledger.count()
     unfinished = UnfinishedQueue(capacity, waiting)
     finished = FinishedQueue(batch, ledger.trials(unconsumed=True))
-    metrics = ledger.update_metrics()
-    observer.resumed(ledger.finished_in_order(), metrics[-1].get("baseline") if metrics else None)
+    observer.resumed(made - len(waiting), ledger.highest_reward(), ledger.baseline())
+    if made:
+        _log.info("going on: %d trials are final, %d are trained again", made - len(waiting), len(waiting))
     for trial in waiting:
         engine.submit(trial)
     while True:
         # Updates come first: after a kill the loop takes them up where it would have made them.
         while (learned := finished.flush()) is not None:
             _update(searcher, ledger, learned, observer)
-        room = min(unfinished.room, trials - ledger.count())
+        room = min(unfinished.room, trials - made)
         if room > 0:
             suggestions = searcher.suggest(room)
-            for trial in ledger.add((suggestion, decode(suggestion.tokens)) for suggestion in suggestions):
+            added = ledger.add((suggestion, decode(suggestion.tokens)) for suggestion in suggestions)
+            made += len(added)
+            for trial in added:
                 unfinished.add(trial)
                 engine.submit(trial)
         if not len(unfinished):
@@ -70,26 +75,45 @@ def search_loop(
 
 
 def _update(searcher: Searcher, ledger: Ledger, learned: list[Trial], observer: Observer) -> None:
+    numbers = [trial.number for trial in learned]
     metrics = searcher.update(learned)
-    ledger.checkpoint(searcher.version, searcher.state(), [trial.number for trial in learned], metrics)
+    ledger.checkpoint(searcher.version, searcher.state(), numbers, metrics)
+    _log.info("update %d learned from trials %s", searcher.version, ", ".join(map(str, numbers)))
     observer.updated(searcher.version, metrics)
 
 
 def _finish_one(
     ledger: Ledger, engine: Engine, unfinished: UnfinishedQueue, finished: FinishedQueue, observer: Observer
 ) -> None:
-    outcome = engine.wait(ledger.start)
+    outcome = engine.wait(ledger.start).checked()
     trial = unfinished.pop(outcome.number)
     if trial is None:
-        return  # a second report of a trial that is final already
-    trial = replace(trial, attempts=trial.attempts + 1)
-    if outcome.status is Status.FAILED and trial.attempts < MAX_ATTEMPTS:
+        _log.warning("an outcome of trial %d is ignored: it came before, or never was asked for", outcome.number)
+        return
+    failed = outcome.status is Status.FAILED
+    trial = replace(trial, attempts=trial.attempts + 1, failures=trial.failures + failed, worker=outcome.worker)
+    if failed and trial.failures < MAX_ATTEMPTS:
+        ledger.queue_again(outcome)
+        _log.warning("%s; it is tried again", _told(trial, outcome))
         unfinished.add(trial)
         engine.submit(trial)
         return
     if not ledger.finish(outcome):
         return
+    _log.log(logging.WARNING if outcome.reward is None else logging.INFO, _told(trial, outcome))
     trial = replace(trial, status=outcome.status, reward=outcome.reward, metrics=outcome.metrics)
     observer.trial_finished(trial)
     if trial.reward is not None:
         finished.add(trial)
+
+
+def _told(trial: Trial, outcome: Outcome) -> str:
+    """One line of the log: what came of one attempt, where, and why."""
+    place = f" on worker {outcome.worker}" if outcome.worker else ""
+    attempt = f" (attempt {trial.attempts})" if trial.attempts > 1 else ""
+    if outcome.status is Status.FINISHED:
+        return f"trial {trial.number} finished{place}{attempt}: reward {outcome.reward:.6g}"
+    reason = " ".join(str(outcome.metrics.get("error", "no reason given")).split())
+    if outcome.status is Status.INVALID:
+        return f"trial {trial.number} is invalid{place}{attempt}: {reason}; it counts with reward {outcome.reward:g}"
+    return f"trial {trial.number} failed{place}{attempt}: {reason}"

@@ -9,8 +9,8 @@ from tf_autodropout.search.trial import Trial
 class Observer:
     """Hears of everything that happens in a search; the default does nothing."""
 
-    def resumed(self, finished: Sequence[Trial], baseline: float | None) -> None:
-        """Called once at the start with the trials that are finished already."""
+    def resumed(self, final: int, best: float | None, baseline: float | None) -> None:
+        """Called once at the start: how many trials are final already, their highest reward, the baseline."""
 
     def trial_finished(self, trial: Trial) -> None:
         """Called when a trial has its final status in the ledger."""
@@ -28,9 +28,9 @@ class Observers(Observer):
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = observers
 
-    def resumed(self, finished: Sequence[Trial], baseline: float | None) -> None:
+    def resumed(self, final: int, best: float | None, baseline: float | None) -> None:
         for observer in self._observers:
-            observer.resumed(finished, baseline)
+            observer.resumed(final, best, baseline)
 
     def trial_finished(self, trial: Trial) -> None:
         for observer in self._observers:

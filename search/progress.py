@@ -1,6 +1,6 @@
 """The live line of a search: trials done, best, baseline, time left."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -38,20 +38,20 @@ class ProgressLine(Observer):
         )
         self._task = self._progress.add_task("trials", total=total, note="")
 
-    def resumed(self, finished: Sequence[Trial], baseline: float | None) -> None:
-        self._baseline = baseline
-        for trial in finished:
-            self._count(trial)
+    def resumed(self, final: int, best: float | None, baseline: float | None) -> None:
+        self._done, self._best, self._baseline = final, best, baseline
         if self._before:
             self._before.stop()
-        going_on = f", going on after {len(finished)} finished" if finished else ""
+        going_on = f", going on after {final} finished" if final else ""
         self._console.print(f"{self._title}{going_on}", highlight=False)
         self._progress.start()
         # Trials of an earlier session tell nothing of this one's speed.
         self._progress.update(self._task, completed=self._done, note=self._note())
 
     def trial_finished(self, trial: Trial) -> None:
-        self._count(trial)
+        self._done += 1
+        if trial.status is trials.Status.FINISHED and trial.reward is not None:
+            self._best = trial.reward if self._best is None else max(self._best, trial.reward)
         self._progress.update(self._task, completed=self._done, note=self._note())
         if trial.status is not trials.Status.FINISHED:
             self._console.print(f"trial {trial.number} {trial.status}: {trial.metrics.get('error')}")
@@ -66,11 +66,6 @@ class ProgressLine(Observer):
 
     def close(self) -> None:
         self._progress.stop()
-
-    def _count(self, trial: Trial) -> None:
-        self._done += 1
-        if trial.status is trials.Status.FINISHED and trial.reward is not None:
-            self._best = trial.reward if self._best is None else max(self._best, trial.reward)
 
     def _note(self) -> str:
         best = "-" if self._best is None else f"{self._best:.4f}"

@@ -1,5 +1,6 @@
 """Writes and prints what a search found: best.json, pictures, curve, table."""
 
+import itertools
 import json
 import os
 from collections.abc import Sequence
@@ -41,17 +42,17 @@ def write_best(directory: Path, best: Trial, reward: float, finalists: int, conf
     return found
 
 
-def write_curve(directory: Path, finished: Sequence[Trial]) -> None:
-    """Draws the reward of each trial and the best so far, in the order of finishing."""
+def write_curve(directory: Path, outcomes: Sequence[tuple[int, Status, float | None]]) -> None:
+    """Draws the rewards of `LedgerReader.outcomes` and the best so far, in the order of finishing."""
     figure = Figure(figsize=(7, 3.8), layout="constrained")
     axes = figure.subplots()
     points = [
-        (place, t.reward)
-        for place, t in enumerate(finished, start=1)
-        if t.status is Status.FINISHED and t.reward is not None
+        (place, reward)
+        for place, (_, status, reward) in enumerate(outcomes, start=1)
+        if status is Status.FINISHED and reward is not None
     ]
     places, rewards = zip(*points, strict=True)
-    best = [max(rewards[: i + 1]) for i in range(len(rewards))]
+    best = list(itertools.accumulate(rewards, max))
     axes.plot(places, rewards, "o", color="0.55", markersize=4, label="trial")
     axes.step(places, best, where="post", color="black", linewidth=1.6, label="best so far")
     axes.set(xlabel="finished trials", ylabel="reward (validation)", xlim=(0, max(places) + 1))
@@ -107,9 +108,7 @@ _CAVEAT = "Rates of the classics are as stated, not tuned."
 
 def print_report(console: Console, directory: Path, ledger: LedgerReader, config: dict[str, Any]) -> None:
     """Prints the state of a run: trials, best PatternSet and, if it was made, the final table."""
-    trials = ledger.trials()
-    counts = {status: sum(trial.status is status for trial in trials) for status in Status}
-    told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    told = ", ".join(f"{count} {status}" for status, count in ledger.counts().items())
     console.print(
         f"[bold]{config['task']['name']}[/bold], searcher {config['searcher']['name']}, seed {config['seed']}"
     )

@@ -11,7 +11,8 @@ from tf_autodropout.search import report
 from tf_autodropout.search.comparison import Row, compare
 from tf_autodropout.search.confirmation import best_trial, confirm
 from tf_autodropout.search.engines import Engine, InProcess
-from tf_autodropout.search.ledger import Ledger, check_directory
+from tf_autodropout.search.ledger import Ledger, check_directory, storage_errors
+from tf_autodropout.search.log_file import log_file
 from tf_autodropout.search.loop import search_loop
 from tf_autodropout.search.observer import Observer, Observers
 from tf_autodropout.search.searchers import SEARCHERS
@@ -59,7 +60,7 @@ def run(
     Args:
         task: Name of a task (`pydoc`, `digits`, `cifar10-small`) or a `Task`.
         trials: Number of trials of the whole run.
-        out: Output directory: ledger, best.json, pictures, table, TensorBoard events.
+        out: Output directory: ledger, log.txt, best.json, pictures, table, TensorBoard events.
         engine: Where trials are trained; default: one after the other in this process.
         searcher: `"reinforce"` or `"random"`.
         seed: Seeds everything.
@@ -76,7 +77,8 @@ def run(
     Raises:
         ValueError: an unknown task, setting or searcher, a number out of range. `LedgerError`, a
             `ValueError`: the directory cannot serve this run. Nothing on disk has changed then.
-        RuntimeError: no trial has finished: all failed or diverged.
+        RuntimeError: no trial has finished: all failed or diverged. `StorageError`, a `RuntimeError`: the
+            disk is full; the same call goes on once there is room.
 
     Example:
         >>> import tf_autodropout as tad
@@ -94,35 +96,50 @@ def run(
     check_directory(directory)
     child = make_task(task, **(settings or {})) if isinstance(task, str) else task
     method = SEARCHERS[searcher](child.space, seed)
+    space = child.space.describe() | {"decisions": [f"{d.group} {d.token}" for d in child.space.decisions]}
     config = {
-        "task": child.describe() | {"space": child.space.describe()},
+        "task": child.describe() | {"space": space},
         "searcher": method.describe(),
         "seed": seed,
         "capacity": CAPACITY,
         "batch": BATCH,
     }
+    arguments = {
+        "task": task if isinstance(task, str) else None,
+        "trials": trials,
+        "searcher": searcher,
+        "seed": seed,
+        "settings": dict(settings or {}),
+        "fresh_seeds": fresh_seeds,
+        "finalists": finalists,
+    }
     ledger = Ledger(directory, config)
     try:
-        workers = engine or InProcess(child, seed)
-        heard = Observers([TensorBoard(directory / "tensorboard"), *observers])
-        try:
-            search_loop(method, ledger, workers, child.space.decode, trials, CAPACITY, BATCH, heard)
-        finally:
-            heard.close()
-            workers.close()
-        confirm(child, ledger, seed, finalists, progress)
-        found = best_trial(ledger, finalists)
-        if found is None:
-            errors = [trial.metrics.get("error") for trial in ledger.trials()]
-            raise RuntimeError(f"No trial has finished. The last one: {errors[-1] if errors else 'none was made'}")
-        config = json.loads(json.dumps(config))
-        best, reward = found
-        patterns = report.write_best(directory, best, reward, finalists, config)
-        report.write_curve(directory, ledger.finished_in_order())
-        rows = compare(child, ledger, best, seed, fresh_seeds, progress) if fresh_seeds else []
-        if rows:
-            report.write_table(directory, rows, child.score, child.lower_is_better, config)
-        return Search(patterns, reward, tuple(rows), directory)
+        with storage_errors(directory), log_file(directory) as log:
+            ledger.set_arguments(arguments)
+            log.info("search on %s: %d trials by %s, seed %d", child.name, trials, searcher, seed)
+            workers = engine or InProcess(child, seed)
+            heard = Observers([TensorBoard(directory / "tensorboard"), *observers])
+            try:
+                search_loop(method, ledger, workers, child.space.decode, trials, CAPACITY, BATCH, heard)
+            finally:
+                heard.close()
+                workers.close()
+            counts = ledger.counts()
+            log.info("all trials are final: %s", ", ".join(f"{count} {status}" for status, count in counts.items()))
+            confirm(child, ledger, seed, finalists, progress)
+            found = best_trial(ledger, finalists)
+            if found is None:
+                raise RuntimeError(f"No trial has finished. The last one: {ledger.last_error()}")
+            config = json.loads(json.dumps(config))
+            best, reward = found
+            patterns = report.write_best(directory, best, reward, finalists, config)
+            report.write_curve(directory, ledger.outcomes())
+            rows = compare(child, ledger, best, seed, fresh_seeds, progress) if fresh_seeds else []
+            if rows:
+                report.write_table(directory, rows, child.score, child.lower_is_better, config)
+            log.info("the best PatternSet is that of trial %d, reward %.6g", best.number, reward)
+            return Search(patterns, reward, tuple(rows), directory)
     finally:
         ledger.close()
 

@@ -1,6 +1,6 @@
 """Writes what happens in a search as TensorBoard events."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,8 @@ class TensorBoard(Observer):
         self._writer = tf.summary.create_file_writer(str(directory))
         self._done, self._best = 0, float("-inf")
 
-    def resumed(self, finished: Sequence[Trial], baseline: float | None) -> None:
-        self._done = len(finished)
-        rewards = [t.reward for t in finished if t.status is Status.FINISHED and t.reward is not None]
-        self._best = max(rewards, default=self._best)
+    def resumed(self, final: int, best: float | None, baseline: float | None) -> None:
+        self._done, self._best = final, self._best if best is None else best
 
     def trial_finished(self, trial: Trial) -> None:
         self._done += 1

@@ -1,11 +1,15 @@
 """A PatternSet on its way through the search."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from tf_autodropout.patterns import PatternSet
+
+INVALID_REWARD = 0.0  # the lowest accuracy, and 80 over an infinite perplexity
+LEARNING_CURVE = "train_loss"  # the metric that is a list: mean training losses of equally many steps each
 
 
 class Status(StrEnum):
@@ -15,7 +19,7 @@ class Status(StrEnum):
     RUNNING = "running"
     FINISHED = "finished"
     FAILED = "failed"  # raised on every attempt; takes no part in updates
-    INVALID = "invalid"  # trained to a loss or reward that is not finite; counts with reward 0
+    INVALID = "invalid"  # trained to a loss or reward that is not finite; counts with `INVALID_REWARD`
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,11 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Trial:
-    """A suggestion with its PatternSet, status and outcome, as the ledger holds it."""
+    """A suggestion with its PatternSet, status and outcome, as the ledger holds it.
+
+    `attempts` counts the times that its training began, `failures` those that failed; a training that
+    died with the search's own process is no failure. `worker` names where the last one ran.
+    """
 
     number: int
     suggestion: Suggestion
@@ -44,6 +52,8 @@ class Trial:
     attempts: int = 0
     reward: float | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    failures: int = 0
+    worker: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,10 +64,20 @@ class Outcome:
         number: Number of the trial.
         status: `FINISHED`, `FAILED` or `INVALID`.
         reward: Finite reward; 0 for an invalid trial, None for a failed one.
-        metrics: Anything else worth keeping, as JSON types.
+        metrics: Anything else worth keeping, as JSON types; the reason under `"error"`, the learning
+            curve under `LEARNING_CURVE`.
+        worker: Name of the process or machine that trained it; empty for this process.
     """
 
     number: int
     status: Status
     reward: float | None
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    worker: str = ""
+
+    def checked(self) -> "Outcome":
+        """Returns this outcome, or an invalid one if it claims a reward that is not finite."""
+        if self.status is Status.FAILED or (self.reward is not None and math.isfinite(self.reward)):
+            return self
+        metrics = dict(self.metrics) | {"error": f"reward is {self.reward}"}
+        return Outcome(self.number, Status.INVALID, INVALID_REWARD, metrics, self.worker)

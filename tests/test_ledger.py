@@ -61,7 +61,7 @@ def test_unconsumed_trials_come_in_the_order_of_finishing(ledger: Ledger) -> Non
     for number in reversed(numbers):
         ledger.finish(Outcome(number, Status.FINISHED, float(number)))
     assert [t.number for t in ledger.trials(unconsumed=True)] == numbers[::-1]
-    assert [t.number for t in ledger.finished_in_order()] == numbers[::-1]
+    assert [number for number, _, _ in ledger.outcomes()] == numbers[::-1]
     ledger.checkpoint(1, b"state", numbers[2:], {"baseline": 3.5})
     assert [t.number for t in ledger.trials(unconsumed=True)] == numbers[1::-1]
     assert ledger.latest_checkpoint() == (1, b"state")
@@ -161,7 +161,7 @@ def test_other_versions_and_files_that_are_no_ledger_are_refused(tmp_path: Path)
     db = sqlite3.connect(tmp_path / "run" / FILE_NAME)
     db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(LedgerError, match="schema version 1. Received: 99"):
+    with pytest.raises(LedgerError, match="schema version 2. Received: 99"):
         check_directory(tmp_path / "run", CONFIG)
     (tmp_path / "junk").mkdir()
     (tmp_path / "junk" / FILE_NAME).write_bytes(b"not a database, but long enough to be one" * 100)

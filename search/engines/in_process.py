@@ -6,9 +6,7 @@ from collections.abc import Callable
 
 from tf_autodropout.layers import site_seed
 from tf_autodropout.search.tasks.base import Task
-from tf_autodropout.search.trial import Outcome, Status, Trial
-
-INVALID_REWARD = 0.0  # the lowest accuracy, and 80 over an infinite perplexity
+from tf_autodropout.search.trial import INVALID_REWARD, Outcome, Status, Trial
 
 
 class InProcess:
