@@ -64,3 +64,8 @@ def outcome(number: int, answer: Answer, worker: str = "") -> Outcome:
         return Outcome(number, answer.status, answer.value.reward, metrics, worker)
     reward = INVALID_REWARD if answer.status is Status.INVALID else None
     return Outcome(number, answer.status, reward, {"error": answer.error}, worker)
+
+def check_time_limit(time_limit: float | None) -> None:
+    """Raises `ValueError` unless `time_limit` is a positive number of seconds or None."""
+    if time_limit is not None and not time_limit > 0:
+        raise ValueError(f"Invalid value for 'time_limit'. Expected seconds > 0. Received: time_limit={time_limit}")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from multiprocessing import connection
 from typing import Any
 
-from tf_autodropout.search.engines.attempt import Answer, outcome, trial_seed
+from tf_autodropout.search.engines.attempt import Answer, check_time_limit, outcome, trial_seed
 from tf_autodropout.search.engines.slots import Slot, machine_slots
 from tf_autodropout.search.engines.worker import serve
 from tf_autodropout.search.tasks.base import Task
@@ -221,9 +221,3 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-def check_time_limit(time_limit: float | None) -> None:
-    """Raises `ValueError` unless `time_limit` is a positive number of seconds or None."""
-    if time_limit is not None and not time_limit > 0:
-        raise ValueError(f"Invalid value for 'time_limit'. Expected seconds > 0. Received: time_limit={time_limit}")
