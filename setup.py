@@ -30,6 +30,7 @@ REQUIRED = [
     "tensorflow-datasets>=4.9.9",
     "importlib_resources",
     "scikit-learn>=1.5",  # the digits
+    "pyarrow>=15",  # the exported table; tensorflow-datasets brings it along
     "matplotlib>=3.9",
     "numpy>=1.26",
     "rich>=13",

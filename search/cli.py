@@ -7,6 +7,8 @@ from typing import Any
 import click
 from rich.console import Console
 
+from tf_autodropout.search.engine_config import EngineConfig
+from tf_autodropout.search.engine_options import engine_options
 from tf_autodropout.search.ledger import LedgerReader, check_directory, stored_config
 from tf_autodropout.search.quiet import quiet_tensorflow
 from tf_autodropout.search.space import GRANULARITIES
@@ -51,6 +53,7 @@ def cli() -> None:
 @click.option("--depth", type=click.IntRange(1), help="Depth of the Wide ResNet.  [cifar10-small 10]")
 @click.option("--width", type=click.IntRange(1), help="Width of the Wide ResNet.  [cifar10-small 2]")
 @click.option("--data-dir", help="TFDS directory.  [cifar10-small: TFDS' own]")
+@engine_options
 def search(
     task: str,
     out: Path,
@@ -59,14 +62,63 @@ def search(
     seed: int,
     fresh_seeds: int,
     finalists: int,
+    engine: EngineConfig,
     **task_settings: Any,
 ) -> None:
     """Runs a search with a live line and ends with the table."""
     settings = {name: value for name, value in task_settings.items() if value is not None}
     check_task(task)
+    if engine.follows:
+        _follow(task, settings, engine)
+        return
     check_directory(out)
+    _search(
+        out,
+        engine,
+        task=task,
+        trials=trials,
+        searcher=searcher,
+        seed=seed,
+        settings=settings,
+        fresh_seeds=fresh_seeds,
+        finalists=finalists,
+    )
+
+
+@cli.command()
+@click.argument("directory", metavar="DIR", type=_PATH)
+@click.option("--trials", type=click.IntRange(1), help="Trials of the whole run, to make more.  [as before]")
+@engine_options
+def resume(directory: Path, trials: int | None, engine: EngineConfig) -> None:
+    """Go on with the search in DIR; everything else is as it was begun, but it may go on elsewhere."""
+    reader = LedgerReader(directory)
+    arguments = reader.arguments()
+    reader.close()
+    if arguments.get("task") is None:
+        raise ValueError(f"{directory} was searched with a task of your own; go on from Python, with search.run")
+    if trials is not None and trials < arguments["trials"]:
+        raise ValueError(
+            f"Invalid value for 'trials'. Expected at least those of the run, {arguments['trials']}. Received: {trials}"
+        )
+    _search(directory, engine, **arguments | ({"trials": trials} if trials else {}))
+
+
+@cli.command()
+@click.argument("directory", metavar="DIR", type=_PATH)
+@click.option("--parquet", "file", type=_PATH, required=True, help="File to write; its data card goes to FILE.md.")
+def export(directory: Path, file: Path) -> None:
+    """Write all trials of a run as one table, also while it runs."""
+    from tf_autodropout.search.export import export_trials
+
+    count, card = export_trials(directory, file)
+    Console().print(f"written: {file}, {count} trials, and {card}", soft_wrap=True)
+
+
+def _search(out: Path, engine: EngineConfig, **arguments: Any) -> None:
+    """A search with a live line that ends with the table; `arguments` are those of `run`."""
     console = Console()
-    title = f"{task}: {trials} trials by {searcher}, seed {seed}, into {out}"
+    trials = arguments["trials"]
+    title = f"{arguments['task']}: {trials} trials by {arguments['searcher']}, seed {arguments['seed']}, into {out}"
     status = console.status("loading TensorFlow")
     with status, quiet_tensorflow():
         from tf_autodropout.search import run
@@ -81,14 +133,9 @@ def search(
             status.update(f"retraining: {name}")
 
         run(
-            task,
-            trials,
-            out,
-            searcher=searcher,
-            seed=seed,
-            settings=settings,
-            fresh_seeds=fresh_seeds,
-            finalists=finalists,
+            out=out,
+            engine=engine,
+            **arguments,
             observers=[ProgressLine(console, title, trials, before=status), interrupt],
             progress=retraining,
         )
@@ -98,6 +145,17 @@ def search(
         _print_report(console, out)
     files = sorted(path.name for path in out.iterdir() if not path.name.startswith(("ledger.sqlite-", "ledger.lock")))
     console.print(f"\nin {out}: {', '.join(files)}")
+
+
+def _follow(task: str, settings: dict[str, Any], engine: EngineConfig) -> None:
+    """Trains along with the first worker, which has the search and its directory."""
+    console = Console()
+    console.print(f"{task}: training along with the first worker of the strategy")
+    with quiet_tensorflow():
+        from tf_autodropout.search.tasks.multi_worker import follow
+
+        follow(engine.task(task, settings))
+    console.print("the search has ended; its first worker has the results")
 
 
 @cli.command()
@@ -161,7 +219,7 @@ def main() -> None:
     except ValueError as error:  # LedgerError and DocumentError are ValueErrors
         _fail(str(error), _EXIT_BAD_INPUT)
     except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}", _EXIT_BAD_INPUT)
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), _EXIT_BAD_INPUT)
     except (click.exceptions.Abort, KeyboardInterrupt):
         print("stopped; the same command goes on", file=sys.stderr)
         sys.exit(_EXIT_STOPPED)

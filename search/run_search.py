@@ -118,10 +118,9 @@ def run(
         "fresh_seeds": fresh_seeds,
         "finalists": finalists,
     }
-    ledger = Ledger(directory, config)
+    ledger = Ledger(directory, config, arguments)
     try:
         with storage_errors(directory), log_file(directory) as log, contextlib.ExitStack() as closing:
-            ledger.set_arguments(arguments)
             log.info("search on %s: %d trials by %s, seed %d", child.name, trials, searcher, seed)
             if isinstance(engine, Engine):
                 workers, trainer = engine, child

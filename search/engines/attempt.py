@@ -65,6 +65,7 @@ def outcome(number: int, answer: Answer, worker: str = "") -> Outcome:
     reward = INVALID_REWARD if answer.status is Status.INVALID else None
     return Outcome(number, answer.status, reward, {"error": answer.error}, worker)
 
+
 def check_time_limit(time_limit: float | None) -> None:
     """Raises `ValueError` unless `time_limit` is a positive number of seconds or None."""
     if time_limit is not None and not time_limit > 0:

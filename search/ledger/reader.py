@@ -39,9 +39,8 @@ class LedgerReader:
         self._db.close()
 
     def arguments(self) -> dict[str, Any]:
-        """Returns what the run was last called with, all that `resume` needs; empty if nobody stored it."""
-        row = self._db.execute("SELECT value FROM run WHERE key = 'arguments'").fetchone()
-        return json.loads(row[0]) if row else {}
+        """Returns what the run was last called with: all that `resume` needs."""
+        return json.loads(self._db.execute("SELECT value FROM run WHERE key = 'arguments'").fetchone()[0])
 
     def latest_checkpoint(self) -> tuple[int, bytes] | None:
         """Returns version and state of the newest checkpoint."""

@@ -31,13 +31,14 @@ class Ledger(LedgerReader):
         directory: Output directory of the run; made if it does not exist.
         config: What identifies the run, as JSON types. A directory that holds a run with another
             config is refused.
+        arguments: What the run is called with, as JSON types, for `resume`; replaces those of before.
 
     Raises:
         LedgerError: another run's directory, a directory with other things in it, one that
             another process works on, one that cannot be written. Nothing on disk has changed then.
     """
 
-    def __init__(self, directory: Path, config: Mapping[str, Any]) -> None:
+    def __init__(self, directory: Path, config: Mapping[str, Any], arguments: Mapping[str, Any] | None = None) -> None:
         check_directory(directory, config)
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -53,12 +54,12 @@ class Ledger(LedgerReader):
         self._db = sqlite3.connect(self._file, isolation_level=None)
         try:
             with storage_errors(self._file):
-                self._open(directory, config)
+                self._open(directory, config, arguments or {})
         except BaseException:
             self.close()
             raise
 
-    def _open(self, directory: Path, config: Mapping[str, Any]) -> None:
+    def _open(self, directory: Path, config: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")  # safe against a killed process
         if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:
@@ -66,21 +67,22 @@ class Ledger(LedgerReader):
                 for statement in SCHEMA.split(";"):
                     self._db.execute(statement)
                 self._db.execute("INSERT INTO run VALUES ('config', ?)", (dump(config),))
+                self._set_arguments(arguments)
             # From here on the config is in the main file, where it can be read without a trace.
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         # Again, now with the lock: a process may have been killed before that checkpoint.
         stored = self._db.execute("SELECT value FROM run WHERE key = 'config'").fetchone()[0]
         check_config(directory, json.loads(stored), config)
+        if arguments and arguments != self.arguments():
+            self._set_arguments(arguments)
+
+    def _set_arguments(self, arguments: Mapping[str, Any]) -> None:
+        self._db.execute("INSERT OR REPLACE INTO run VALUES ('arguments', ?)", (dump(arguments),))
 
     def close(self) -> None:
         """Closes the file and gives the directory free."""
         self._db.close()
         self._lock.close()
-
-    def set_arguments(self, arguments: Mapping[str, Any]) -> None:
-        """Stores what the run was called with, as JSON types, for `resume`."""
-        with self._transaction():
-            self._db.execute("INSERT OR REPLACE INTO run VALUES ('arguments', ?)", (dump(arguments),))
 
     def add(self, suggestions: Iterable[tuple[Suggestion, PatternSet]]) -> list[Trial]:
         """Writes new trials as queued and returns them."""

@@ -83,7 +83,9 @@ class Child:
         # The exchange between replicas does not compile: there only what each computes is, and on a TPU it is anyway.
         on_tpu = isinstance(self._strategy, tf.distribute.TPUStrategy)
         self._jit_whole, jit_replica = jit_compile and alone, jit_compile and not alone and not on_tpu
-        self._gradients = tf.function(self._compute_gradients, jit_compile=True) if jit_replica else self._compute_gradients
+        self._gradients = (
+            tf.function(self._compute_gradients, jit_compile=True) if jit_replica else self._compute_gradients
+        )
         self._steps_per_call = next(n for n in range(min(steps, steps_per_call), 0, -1) if steps % n == 0)
         self._loss = loss
         optimizer.build(model.trainable_variables)

@@ -54,7 +54,9 @@ class PatternAttention(keras.layers.MultiHeadAttention):
         self.patterns = read_patterns(patterns, ATTENTION_SITES, self.name)
         self.pattern_seed = pattern_seed
         self.mutable = mutable
-        for site, layer in site_layers(self.patterns, ATTENTION_SITES, pattern_seed, mutable, self.dtype_policy).items():
+        for site, layer in site_layers(
+            self.patterns, ATTENTION_SITES, pattern_seed, mutable, self.dtype_policy
+        ).items():
             setattr(self, f"{site}_pattern", layer)
 
     def _drop(self) -> dict[str, Any]:
