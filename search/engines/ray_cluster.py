@@ -15,7 +15,7 @@ from tf_autodropout.search.trial import Outcome, Status, Trial
 os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
-import ray  # noqa: E402
+import ray
 
 _MAX_FAILED_STARTS = 3  # in a row, of all workers together
 _POLL_SECONDS = 5.0  # between two looks at which machines are there
@@ -200,11 +200,13 @@ class _Actor:
 
     def __init__(self, index: int, make_task: Callable[[], Task], device: str, amount: float) -> None:
         self._index = index
-        needs: dict[str, Any] = {"TPU": {"num_cpus": 0, "resources": {"TPU": amount}}, "GPU": {"num_gpus": amount}}.get(
-            device, {"num_cpus": amount}
-        )
+        needs: dict[str, Any] = {"num_cpus": amount}
+        if device == "TPU":
+            needs = {"num_cpus": 0, "resources": {"TPU": amount}}
+        elif device == "GPU":
+            needs = {"num_gpus": amount}
         actor = ray.remote(_Trainer).options(max_restarts=-1, max_task_retries=0, **needs)
-        self.handle = actor.remote(make_task, device)
+        self.handle: Any = actor.remote(make_task, device)
         self.place, self.ready, self.busy = "", False, False
         self.number: int | None = None
         self.answer: Answer | None = None
