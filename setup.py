@@ -44,6 +44,7 @@ DEVELOPMENT = [
     "import-linter>=2.5",
     "nbclient>=0.10",
     "ipykernel>=6.29",
+    "ray>=2.50",
 ]
 
 setup(

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("RAY_AUTH_TOKEN", "0123456789abcdef" * 2)  # read once, when Ray is imported
+# Both are read once, when Ray is imported.
+os.environ.setdefault("RAY_AUTH_MODE", "token")
+os.environ.setdefault("RAY_AUTH_TOKEN", "0123456789abcdef" * 2)
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'tf_autodropout[ray]'")
 import ray
 

@@ -60,7 +60,7 @@ def check(report: dict[str, Any], alone: dict[str, Any], replicas: int) -> None:
     assert report["replicas"] == replicas
     assert report["traces"] == 1
     # Without dropout: 20 steps are those of one device. A Dense stack with LayerNormalization, as batch statistics
-    # belong to each replica, and L2 and a clipped gradient norm, as both go wrong if the sum is scaled in the wrong place.
+    # belong to each replica; L2 and a clipped gradient norm, as both go wrong if the sum is scaled in the wrong place.
     assert len(report["none"]["curve"]) * 5 == STEPS
     for key in ("curve", "weights", "loss"):
         np.testing.assert_allclose(report["none"][key], alone["none"][key], atol=1e-4)
