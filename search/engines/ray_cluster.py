@@ -11,7 +11,8 @@ from tf_autodropout.search.engines.attempt import Answer, attempt, check_time_li
 from tf_autodropout.search.tasks.base import Task
 from tf_autodropout.search.trial import Outcome, Status, Trial
 
-# Read by Ray when it is imported (a program that imports Ray before this must set them itself): who has no token shall not run code here, and nothing is sent to Ray's makers.
+# Read by Ray when it is imported; a program that imports Ray before this module sets them itself. Who has no
+# token shall not run code here, and nothing is sent to Ray's makers.
 os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
