@@ -42,13 +42,13 @@ class Node:
     """A Ray node with two CPUs, as a process group of its own."""
 
     def __init__(self, address: str, log: Path, head: bool = False) -> None:
-        role = ["--head", f"--port={PORT}"] if head else [f"--address=127.0.0.1:{PORT}"]
+        role = ["--head", f"--port={PORT}", "--include-dashboard=false"] if head else [f"--address=127.0.0.1:{PORT}"]
         limits = ["--num-cpus=2", "--object-store-memory=80000000", "--include-log-monitor=false"]
         command = [str(Path(sys.executable).with_name("ray")), "start", *role, f"--node-ip-address={address}", *limits]
         self._address = address
         with log.open("w") as file:
             self.process = subprocess.Popen(
-                [*command, "--include-dashboard=false", "--block"],
+                [*command, "--block"],
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
