@@ -146,8 +146,6 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_weights_in_float32() -> None:
     assert keras.config.dtype_policy() == before
     assert child.model.compute_dtype == "bfloat16"
     assert {v.dtype for v in child.model.trainable_variables} == {"float32"}
-    logits = child.model(tf.zeros((1, 32), tf.int32), training=False)
-    assert logits.dtype == tf.bfloat16
     child.reset(NOTHING, 0)
     assert child.train()[0] == pytest.approx(np.log(child.model.output_shape[-1]), rel=0.2)
 
