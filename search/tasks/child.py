@@ -88,6 +88,7 @@ class Child:
         )
         self._steps_per_call = next(n for n in range(min(steps, steps_per_call), 0, -1) if steps % n == 0)
         self._loss = loss
+        self._clips = any((optimizer.clipnorm, optimizer.global_clipnorm, optimizer.clipvalue))
         optimizer.build(model.trainable_variables)
         self._schedule = tf.Variable(tf.zeros((steps, batch_size), tf.int32), trainable=False)
         seeds_and_patterns = {
@@ -171,6 +172,11 @@ class Child:
     def _train_step(self, step: tf.Tensor) -> tf.Tensor:
         """What one replica does in a step; returns its part of the mean loss."""
         gradients, loss = self._gradients(step)
+        if self._clips and self._replicas > 1:
+            # Keras clips before it sums. Clipped after our sum and divided, they pass its clipping unchanged.
+            gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+            clipped = self.optimizer._clip_gradients(gradients)
+            gradients = [tf.convert_to_tensor(gradient) / self._replicas for gradient in clipped]
         self.optimizer.apply(gradients, self.model.trainable_variables)  # sums them over the replicas
         return loss
 
