@@ -49,6 +49,7 @@ DEVELOPMENT = [
     "nbclient>=0.10",
     "ipykernel>=6.29",
     "optuna>=5,<6",
+    "ray>=2.50",
 ]
 
 setup(

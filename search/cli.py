@@ -7,6 +7,8 @@ from typing import Any
 import click
 from rich.console import Console
 
+from tf_autodropout.search.engine_config import EngineConfig
+from tf_autodropout.search.engine_options import engine_options
 from tf_autodropout.search.ledger import LedgerReader, check_directory, stored_config
 from tf_autodropout.search.quiet import quiet_tensorflow
 from tf_autodropout.search.searchers import SEARCHERS
@@ -65,6 +67,7 @@ def cli() -> None:
 )
 @click.option("--granularity", type=click.Choice(GRANULARITIES), help="Sites that share one decision.  [task's own]")
 @_task_options
+@engine_options
 def search(
     task: str,
     out: Path,
@@ -73,14 +76,19 @@ def search(
     seed: int,
     fresh_seeds: int,
     finalists: int,
+    engine: EngineConfig,
     **task_settings: Any,
 ) -> None:
     """Runs a search with a live line and ends with the table."""
     settings = {name: value for name, value in task_settings.items() if value is not None}
     check_task(task)
+    if engine.follows:
+        _follow(task, settings, engine)
+        return
     check_directory(out)
     _search(
         out,
+        engine,
         task=task,
         trials=trials,
         searcher=searcher,
@@ -94,8 +102,9 @@ def search(
 @cli.command()
 @click.argument("directory", metavar="DIR", type=_PATH)
 @click.option("--trials", type=click.IntRange(1), help="Trials of the whole run, to make more.  [as before]")
-def resume(directory: Path, trials: int | None) -> None:
-    """Go on with the search in DIR; everything else is as it was begun."""
+@engine_options
+def resume(directory: Path, trials: int | None, engine: EngineConfig) -> None:
+    """Go on with the search in DIR; everything else is as it was begun, but it may go on elsewhere."""
     reader = LedgerReader(directory)
     arguments = reader.arguments()
     reader.close()
@@ -105,7 +114,7 @@ def resume(directory: Path, trials: int | None) -> None:
         raise ValueError(
             f"Invalid value for 'trials'. Expected at least those of the run, {arguments['trials']}. Received: {trials}"
         )
-    _search(directory, **arguments | ({"trials": trials} if trials else {}))
+    _search(directory, engine, **arguments | ({"trials": trials} if trials else {}))
 
 
 @cli.command()
@@ -119,7 +128,7 @@ def export(directory: Path, file: Path) -> None:
     Console().print(f"written: {file}, {count} trials, and {card}", soft_wrap=True)
 
 
-def _search(out: Path, **arguments: Any) -> None:
+def _search(out: Path, engine: EngineConfig, **arguments: Any) -> None:
     """A search with a live line that ends with the table; `arguments` are those of `run`."""
     console = Console()
     trials = arguments["trials"]
@@ -139,6 +148,7 @@ def _search(out: Path, **arguments: Any) -> None:
 
         run(
             out=out,
+            engine=engine,
             **arguments,
             observers=[ProgressLine(console, title, trials, before=status), interrupt],
             progress=retraining,
@@ -196,6 +206,17 @@ def train(task: str, file: Path | None, out: Path | None, seed: int, **task_sett
             console.print(f"{name:12}{text}", markup=False, highlight=False)
     if out:
         console.print(f"in {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
+
+
+def _follow(task: str, settings: dict[str, Any], engine: EngineConfig) -> None:
+    """Trains along with the first worker, which has the search and its directory."""
+    console = Console()
+    console.print(f"{task}: training along with the first worker of the strategy")
+    with quiet_tensorflow():
+        from tf_autodropout.search.tasks.multi_worker import follow
+
+        follow(engine.task(task, settings))
+    console.print("the search has ended; its first worker has the results")
 
 
 @cli.command()

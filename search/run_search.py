@@ -1,5 +1,6 @@
 """`run`: a whole search with its files, in one call."""
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,14 +11,16 @@ from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search import report
 from tf_autodropout.search.comparison import Row, compare
 from tf_autodropout.search.confirmation import best_trial, confirm
-from tf_autodropout.search.engines import Engine, InProcess
+from tf_autodropout.search.engine_config import EngineConfig
+from tf_autodropout.search.engines import Engine
 from tf_autodropout.search.ledger import Ledger, check_directory, storage_errors
 from tf_autodropout.search.log_file import log_file
 from tf_autodropout.search.loop import search_loop
 from tf_autodropout.search.observer import Observer, Observers
 from tf_autodropout.search.searchers import SEARCHERS
 from tf_autodropout.search.tasks.base import Task
-from tf_autodropout.search.tasks.registry import check_task, make_task
+from tf_autodropout.search.tasks.multi_worker import LeadingTask
+from tf_autodropout.search.tasks.registry import check_task
 from tf_autodropout.search.tensorboard import TensorBoard
 
 CAPACITY = 16  # C; the paper fits it to its cluster
@@ -46,7 +49,7 @@ def run(
     task: str | Task,
     trials: int,
     out: str | Path,
-    engine: Engine | None = None,
+    engine: Engine | EngineConfig | None = None,
     searcher: str = "reinforce",
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
@@ -61,7 +64,8 @@ def run(
         task: Name of a task (`pydoc`, `digits`, `cifar10-small`) or a `Task`.
         trials: Number of trials of the whole run.
         out: Output directory: ledger, log.txt, best.json, pictures, table, TensorBoard events.
-        engine: Where trials are trained; default: one after the other in this process.
+        engine: Where and how trials are trained, as an `EngineConfig` or an engine of one's own; default: one after
+            the other in this process.
         searcher: `"reinforce"` or `"random"`.
         seed: Seeds everything.
         settings: Settings of a task given by name.
@@ -94,7 +98,8 @@ def run(
     directory = Path(out)
     check_arguments(task, trials, searcher, seed, fresh_seeds, finalists)
     check_directory(directory)
-    child = make_task(task, **(settings or {})) if isinstance(task, str) else task
+    where = engine if isinstance(engine, EngineConfig) else EngineConfig()
+    child = where.task(task, settings)
     method = SEARCHERS[searcher](child.space, seed)
     space = child.space.describe() | {"decisions": [f"{d.group} {d.token}" for d in child.space.decisions]}
     config = {
@@ -115,18 +120,21 @@ def run(
     }
     ledger = Ledger(directory, config, arguments)
     try:
-        with storage_errors(directory), log_file(directory) as log:
+        with storage_errors(directory), log_file(directory) as log, contextlib.ExitStack() as closing:
             log.info("search on %s: %d trials by %s, seed %d", child.name, trials, searcher, seed)
-            workers = engine or InProcess(child, seed)
+            if isinstance(engine, Engine):
+                workers, trainer = engine, child
+            else:
+                workers, trainer = where.start(task, settings, seed, child)
+            closing.callback(workers.close)
             heard = Observers([TensorBoard(directory / "tensorboard"), *observers])
             try:
                 search_loop(method, ledger, workers, child.space.decode, trials, CAPACITY, BATCH, heard)
             finally:
                 heard.close()
-                workers.close()
             counts = ledger.counts()
             log.info("all trials are final: %s", ", ".join(f"{count} {status}" for status, count in counts.items()))
-            confirm(child, ledger, seed, finalists, progress)
+            confirm(trainer, ledger, seed, finalists, progress)
             found = best_trial(ledger, finalists)
             if found is None:
                 raise RuntimeError(f"No trial has finished. The last one: {ledger.last_error()}")
@@ -134,9 +142,11 @@ def run(
             best, reward = found
             patterns = report.write_best(directory, best, reward, finalists, config)
             report.write_curve(directory, ledger.outcomes())
-            rows = compare(child, ledger, best, seed, fresh_seeds, progress) if fresh_seeds else []
+            rows = compare(trainer, ledger, best, seed, fresh_seeds, progress) if fresh_seeds else []
             if rows:
                 report.write_table(directory, rows, child.score, child.lower_is_better, config)
+            if isinstance(child, LeadingTask):
+                child.dismiss()
             log.info("the best PatternSet is that of trial %d, reward %.6g", best.number, reward)
             return Search(patterns, reward, tuple(rows), directory)
     finally:

@@ -2,5 +2,6 @@
 
 from tf_autodropout.search.engines.base import Engine
 from tf_autodropout.search.engines.in_process import InProcess
+from tf_autodropout.search.engines.worker_processes import WorkerProcesses
 
-__all__ = ["Engine", "InProcess"]
+__all__ = ["Engine", "InProcess", "WorkerProcesses"]

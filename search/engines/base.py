@@ -1,11 +1,12 @@
 """The interface of what trains trials: in this process, in others, on other machines."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tf_autodropout.search.trial import Outcome, Trial
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Takes trials and gives back outcomes, in whatever order they come."""
 

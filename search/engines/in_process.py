@@ -1,12 +1,11 @@
 """Trains trials one after the other in this process."""
 
-import time
 from collections import deque
 from collections.abc import Callable
 
-from tf_autodropout.layers import site_seed
+from tf_autodropout.search.engines.attempt import attempt, outcome, trial_seed
 from tf_autodropout.search.tasks.base import Task
-from tf_autodropout.search.trial import INVALID_REWARD, Outcome, Status, Trial
+from tf_autodropout.search.trial import Outcome, Trial
 
 
 class InProcess:
@@ -27,15 +26,8 @@ class InProcess:
     def wait(self, started: Callable[[int], None]) -> Outcome:
         trial = self._waiting.popleft()
         started(trial.number)
-        begin = time.perf_counter()
-        try:
-            result = self._task.train(trial.patterns, site_seed(self._seed, "trial", trial.number))
-        except FloatingPointError as error:
-            return Outcome(trial.number, Status.INVALID, INVALID_REWARD, {"error": str(error)})
-        except Exception as error:  # whatever a child raises must not end the search
-            return Outcome(trial.number, Status.FAILED, None, {"error": f"{type(error).__name__}: {error}"})
-        seconds = {"seconds": time.perf_counter() - begin}
-        return Outcome(trial.number, Status.FINISHED, result.reward, dict(result.metrics) | seconds)
+        answer = attempt(self._task, "train", trial.patterns, trial_seed(self._seed, trial.number))
+        return outcome(trial.number, answer)
 
     def close(self) -> None:
         self._waiting.clear()

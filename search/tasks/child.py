@@ -37,19 +37,24 @@ class Child:
     with the entries of each tensor shuffled by that seed: for initializers that draw the entries
     independently, as all of ours do, this is a draw from the same distribution.
 
+    A child that is made in the scope of a `tf.distribute.Strategy` trains on all of its replicas. Each takes
+    its share of the batch, and the gradients are summed: without dropout and batch statistics a step equals
+    that of one device. Batch normalization sees, and keeps, the statistics of its own replica.
+
     Args:
         model: Built with `mutable=True`.
         optimizer: Keras optimizer; its learning rate may be a schedule over `steps`.
         loss: Function `(targets, logits)` to the loss of each example or token.
         train: Training examples.
         steps: Training steps of a trial.
-        batch_size: Examples per step.
+        batch_size: Examples per step, over all replicas; a multiple of their number.
         steps_per_call: Largest number of steps inside one call of the compiled function; the largest
             divisor of `steps` up to it is taken.
-        jit_compile: Compile with XLA.
+        jit_compile: Compile with XLA. Under a strategy what a replica computes is compiled, its exchange with
+            the others is not; a TPU compiles in any case.
 
     Raises:
-        ValueError: steps below 1, a batch larger than the split.
+        ValueError: steps below 1, a batch larger than the split or not to be shared equally by the replicas.
     """
 
     def __init__(
@@ -68,9 +73,23 @@ class Child:
         if batch_size > train.count:
             raise ValueError(f"Expected batch_size <= {train.count} examples. Received: batch_size={batch_size}")
         self.model, self.optimizer, self.steps, self.batch_size = model, optimizer, steps, batch_size
-        self._train, self._jit_compile = train, jit_compile
+        self._train, self._strategy = train, tf.distribute.get_strategy()
+        self._replicas = self._strategy.num_replicas_in_sync
+        if batch_size % self._replicas:
+            raise ValueError(
+                f"Expected batch_size to be a multiple of the {self._replicas} replicas. "
+                f"Received: batch_size={batch_size}"
+            )
+        alone = not tf.distribute.has_strategy()
+        # The exchange between replicas does not compile: there only what each computes is, and on a TPU it is anyway.
+        on_tpu = isinstance(self._strategy, tf.distribute.TPUStrategy)
+        self._jit_whole, jit_replica = jit_compile and alone, jit_compile and not alone and not on_tpu
+        self._gradients = (
+            tf.function(self._compute_gradients, jit_compile=True) if jit_replica else self._compute_gradients
+        )
         self._steps_per_call = next(n for n in range(min(steps, steps_per_call), 0, -1) if steps % n == 0)
         self._loss = loss
+        self._clips = any((optimizer.clipnorm, optimizer.global_clipnorm, optimizer.clipvalue))
         optimizer.build(model.trainable_variables)
         self._schedule = tf.Variable(tf.zeros((steps, batch_size), tf.int32), trainable=False)
         seeds_and_patterns = {
@@ -82,7 +101,7 @@ class Child:
             if id(variable) not in seeds_and_patterns and variable is not optimizer._learning_rate
         ]
         self._initial_weights = [(variable, variable.numpy()) for variable in model.trainable_variables]
-        self._train_steps = tf.function(self._make_train_steps, jit_compile=jit_compile)
+        self._train_steps = tf.function(self._make_train_steps, jit_compile=self._jit_whole)
         self._evaluators: dict[Any, Any] = {}
         self.traces = 0
         self.last_train_seconds = 0.0
@@ -129,8 +148,9 @@ class Child:
     ) -> dict[str, float]:
         """Returns the mean over a split of what `measure(targets, logits)` gives for each example."""
         key = (split, measure, batch_size)
+        batch_size = -(-batch_size // self._replicas) * self._replicas
         if key not in self._evaluators:
-            self._evaluators[key] = tf.function(self._make_evaluator(split, measure), jit_compile=self._jit_compile)
+            self._evaluators[key] = tf.function(self._make_evaluator(split, measure), jit_compile=self._jit_whole)
         totals: dict[str, float] = {}
         for index in self._evaluation_order(split.count, batch_size):
             # The last batch is filled up with examples of weight 0: one static shape for all.
@@ -158,24 +178,49 @@ class Child:
         self.traces += 1  # runs while tracing only
         total = tf.constant(0.0)
         for step in tf.range(self._steps_per_call):
-            total += self._train_step(first + step)
+            total += self._sum(self._strategy.run(self._train_step, (first + step,)))
         return total / tf.cast(self._steps_per_call, tf.float32)
 
     def _train_step(self, step: tf.Tensor) -> tf.Tensor:
-        inputs, targets = self._train.examples(tf.gather(self._schedule, step))
+        """What one replica does in a step; returns its part of the mean loss."""
+        gradients, loss = self._gradients(step)
+        if self._clips and self._replicas > 1:
+            # Keras clips before it sums. Clipped after our sum and divided, they pass its clipping unchanged.
+            gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+            clipped = self.optimizer._clip_gradients(gradients)
+            gradients = [tf.convert_to_tensor(gradient) / self._replicas for gradient in clipped]
+        self.optimizer.apply(gradients, self.model.trainable_variables)  # sums them over the replicas
+        return loss
+
+    def _compute_gradients(self, step: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
+        inputs, targets = self._train.examples(self._share(tf.gather(self._schedule, step)))
         with tf.GradientTape() as tape:
-            logits = self._logits(inputs, training=True)
+            logits = tf.cast(self._logits(inputs, training=True), tf.float32)
             loss = tf.reduce_mean(self._loss(targets, logits))
             if self.model.losses:
                 loss += tf.add_n(self.model.losses)
-        variables = self.model.trainable_variables
-        self.optimizer.apply(tape.gradient(loss, variables), variables)
-        return loss
+            if self._replicas > 1:
+                loss /= self._replicas
+        return tape.gradient(loss, self.model.trainable_variables), loss
 
     def _make_evaluator(self, split: Split, measure: Any) -> Any:
+        def evaluate_share(index: tf.Tensor, weight: tf.Tensor) -> dict[str, tf.Tensor]:
+            inputs, targets = split.examples(self._share(index))
+            values = measure(targets, tf.cast(self._logits(inputs, training=False), tf.float32))
+            return {name: tf.reduce_sum(value * self._share(weight)) for name, value in values.items()}
+
         def evaluate(index: tf.Tensor, weight: tf.Tensor) -> dict[str, tf.Tensor]:
-            inputs, targets = split.examples(index)
-            values = measure(targets, self._logits(inputs, training=False))
-            return {name: tf.reduce_sum(value * weight) for name, value in values.items()}
+            sums = self._strategy.run(evaluate_share, (index, weight))
+            return {name: self._sum(value) for name, value in sums.items()}
 
         return evaluate
+
+    def _share(self, batch: tf.Tensor) -> tf.Tensor:
+        """The part of a batch that this replica works on."""
+        if self._replicas == 1:
+            return batch
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return tf.reshape(batch, (self._replicas, -1))[replica]
+
+    def _sum(self, value: Any) -> tf.Tensor:
+        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)

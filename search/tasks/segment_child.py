@@ -67,6 +67,8 @@ class SegmentChild(Child):
         evaluation_batch_size: int,
         **kwargs: Any,
     ) -> None:
+        if tf.distribute.has_strategy():
+            kwargs["jit_compile"] = False  # XLA does not compile a replica's own variables: the memory
         super().__init__(model, optimizer, loss, train, steps, batch_size, **kwargs)
         if train.count % batch_size:
             raise ValueError(f"Expected {batch_size} streams of equal length. Received: {train.count} segments")

@@ -1,0 +1,291 @@
+"""Trains trials on the machines of a Ray cluster, which may come and go. The only file that imports Ray."""
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from tf_autodropout.search.engines.attempt import Answer, attempt, check_time_limit, outcome, trial_seed
+from tf_autodropout.search.tasks.base import Task
+from tf_autodropout.search.trial import Outcome, Status, Trial
+
+# Read by Ray when it is imported; a program that imports Ray before this module sets them itself. Who has no
+# token shall not run code here, and nothing is sent to Ray's makers.
+os.environ.setdefault("RAY_AUTH_MODE", "token")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import ray
+
+_MAX_FAILED_STARTS = 3  # in a row, of all workers together
+_POLL_SECONDS = 5.0  # between two looks at which machines are there
+_log = logging.getLogger(__name__)
+
+
+class RayCluster:
+    """Long-lived Ray actors, each with its own task, device and compiled child.
+
+    One actor per TPU host, else per GPU, else per CPU of the cluster. Machines that join are used within
+    seconds; an actor whose machine is lost waits for the next free place, and its trial is reported as failed
+    with the reason. Token authentication must be on.
+
+    Args:
+        make_task: Builds the task in each actor; must be picklable and importable on all machines.
+        seed: Each trial derives its own seed from this one and its number.
+        address: `"host:port"` of a cluster, `"auto"` for the one that runs on this machine; None starts one
+            for this search alone.
+        workers: Largest number of actors; None for as many as there are places.
+        time_limit: Seconds after which a training counts as hanging and its actor is restarted; the first one
+            of an actor compiles the child as well. None for no limit.
+
+    Raises:
+        ValueError: bad numbers, authentication switched off, no cluster at the address.
+        RuntimeError: from `wait`: the actors cannot build their task.
+
+    Example:
+        >>> from functools import partial
+        >>> from tf_autodropout.search.engines.ray_cluster import RayCluster  # doctest: +SKIP
+        >>> from tf_autodropout.search.tasks.registry import make_task
+        >>> engine = RayCluster(partial(make_task, "digits"), seed=0, address="auto")  # doctest: +SKIP
+
+    Reference:
+        Ray's actors and their fault tolerance: https://docs.ray.io/en/latest/ray-core/fault_tolerance/actors.html
+    """
+
+    def __init__(
+        self,
+        make_task: Callable[[], Task],
+        seed: int,
+        address: str | None = None,
+        workers: int | None = None,
+        time_limit: float | None = None,
+    ) -> None:
+        check_time_limit(time_limit)
+        if workers is not None and workers < 1:
+            raise ValueError(f"Invalid value for 'workers'. Expected an integer >= 1. Received: workers={workers}")
+        self._make_task, self._seed, self._time_limit = make_task, seed, time_limit
+        self._most = workers
+        self._owns_connection = not ray.is_initialized()
+        if self._owns_connection:
+            _connect(address)
+        self._device, self._amount = _device()
+        self._actors: list[_Actor] = []
+        self._nodes: dict[str, str] = {}
+        self._looked = -_POLL_SECONDS
+        self._waiting: deque[Trial] = deque()
+        self._outcomes: deque[Outcome] = deque()
+        self._failed_starts = 0
+
+    def submit(self, trial: Trial) -> None:
+        self._waiting.append(trial)
+
+    def wait(self, started: Callable[[int], None]) -> Outcome:
+        while True:
+            self._look()
+            for actor in self._actors:
+                if self._waiting and actor.idle:
+                    trial = self._waiting.popleft()
+                    started(trial.number)
+                    actor.send(("train", trial.patterns, trial_seed(self._seed, trial.number)), trial.number)
+            if self._outcomes:
+                return self._outcomes.popleft()
+            self._listen()
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Calls a method of the task in an actor and returns its result, while no trial is there.
+
+        Raises:
+            FloatingPointError: the training diverged.
+            RuntimeError: it failed twice.
+        """
+        for last in (False, True):
+            self._look()
+            while not (idle := [actor for actor in self._actors if actor.idle]):
+                self._listen()
+                self._look()
+            actor = idle[0]
+            actor.send((method, *arguments))
+            while actor.busy:
+                self._listen()
+            answer = actor.answer
+            assert answer is not None
+            if answer.status is Status.FINISHED:
+                return answer.value
+            if answer.status is Status.INVALID:
+                raise FloatingPointError(answer.error)
+            if last:
+                raise RuntimeError(answer.error)
+
+    def close(self) -> None:
+        self._waiting.clear()
+        for actor in self._actors:
+            ray.kill(actor.handle)
+        self._actors.clear()
+        if self._owns_connection:
+            ray.shutdown()
+
+    def _look(self) -> None:
+        """Looks which machines are there, and starts actors where there is room for more."""
+        if time.monotonic() < self._looked + _POLL_SECONDS:
+            return
+        self._looked = time.monotonic()
+        alive = [node for node in ray.nodes() if node["Alive"]]
+        nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in alive}
+        for name in sorted(nodes.keys() - self._nodes.keys()):
+            _log.info("machine %s has joined", nodes[name])
+        for name in sorted(self._nodes.keys() - nodes.keys()):
+            _log.warning("machine %s is lost; the search goes on with %d", self._nodes[name], len(nodes))
+        self._nodes = nodes
+        places = sum(int(node["Resources"].get(self._device, 0) // self._amount) for node in alive)
+        if self._most is not None:
+            places = min(places, self._most)
+        while len(self._actors) < places:
+            self._actors.append(_Actor(len(self._actors), self._make_task, self._device, self._amount))
+
+    def _listen(self) -> None:
+        """Waits until an actor answers, dies or hangs, and deals with it."""
+        pending = {actor.reference: actor for actor in self._actors if not actor.idle}
+        seconds = _POLL_SECONDS
+        if self._time_limit is not None:
+            since = [actor.since for actor in self._actors if actor.busy]
+            seconds = max(0.0, min([seconds, *(s + self._time_limit - time.monotonic() for s in since)]))
+        if not pending:
+            time.sleep(seconds)
+            return
+        ready, _ = ray.wait(list(pending), num_returns=len(pending), timeout=0)
+        if not ready:
+            ready, _ = ray.wait(list(pending), num_returns=1, timeout=seconds)
+        for reference in ready:
+            self._hear(pending[reference])
+        for actor in self._actors:
+            late = self._time_limit is not None and time.monotonic() >= actor.since + self._time_limit
+            if actor.busy and late:
+                ray.kill(actor.handle, no_restart=False)
+                self._lost(actor, f"no result within the time limit of {self._time_limit:g} s")
+
+    def _hear(self, actor: "_Actor") -> None:
+        try:
+            place, answer = ray.get(actor.reference)
+        except ray.exceptions.RayError as error:
+            self._lost(actor, _first_line(error))
+            return
+        if actor.busy:
+            self._answered(actor, answer)
+        elif answer.status is Status.FINISHED:
+            actor.place, actor.ready, self._failed_starts = place, True, 0
+            _log.info("%s is ready", actor.name)
+        else:
+            self._failed_starts += 1
+            if self._failed_starts >= _MAX_FAILED_STARTS:
+                raise RuntimeError(f"The workers cannot build their task: {answer.error}")
+            _log.warning("%s on machine %s does not start: %s; it tries again", actor.name, place, answer.error)
+            actor.prepare()
+
+    def _answered(self, actor: "_Actor", answer: Answer) -> None:
+        if actor.number is not None:
+            self._outcomes.append(outcome(actor.number, answer, actor.name))
+        actor.answered(answer)
+
+    def _lost(self, actor: "_Actor", reason: str) -> None:
+        doing = "between trials"
+        if actor.busy:
+            doing = f"in trial {actor.number}" if actor.number is not None else "in a training after the search"
+            self._answered(actor, Answer(Status.FAILED, error=reason))
+        _log.warning("%s ended %s: %s; it starts again where there is room", actor.name, doing, reason)
+        actor.prepare()
+
+
+class _Actor:
+    """The search's view of one actor: where it is and what it does."""
+
+    def __init__(self, index: int, make_task: Callable[[], Task], device: str, amount: float) -> None:
+        self._index = index
+        needs: dict[str, Any] = {"num_cpus": amount}
+        if device == "TPU":
+            needs = {"num_cpus": 0, "resources": {"TPU": amount}}
+        elif device == "GPU":
+            needs = {"num_gpus": amount}
+        actor = ray.remote(_Trainer).options(max_restarts=-1, max_task_retries=0, **needs)
+        self.handle: Any = actor.remote(make_task, device)
+        self.place, self.ready, self.busy = "", False, False
+        self.number: int | None = None
+        self.answer: Answer | None = None
+        self.since = 0.0
+        self.prepare()
+
+    @property
+    def name(self) -> str:
+        return f"worker {self._index}" + (f" on machine {self.place}" if self.place else "")
+
+    @property
+    def idle(self) -> bool:
+        return self.ready and not self.busy
+
+    def prepare(self) -> None:
+        """Asks for an answer as soon as the actor has a place and its task, however often it is lost before."""
+        self.ready = False
+        self.reference = self.handle.prepare.options(max_task_retries=-1).remote()
+
+    def send(self, call: tuple[Any, ...], number: int | None = None) -> None:
+        """Sends a call, that of trial `number` if one is given."""
+        self.number, self.busy, self.since, self.answer = number, True, time.monotonic(), None
+        self.reference = self.handle.call.remote(*call)
+
+    def answered(self, answer: Answer) -> None:
+        self.answer, self.busy, self.number = answer, False, None
+
+
+class _Trainer:
+    """What runs in an actor's process. A restarted one builds its task anew."""
+
+    def __init__(self, make_task: Callable[[], Task], device: str) -> None:
+        if device == "CPU":  # Ray limits other libraries to the CPU that the actor has, but not TensorFlow
+            os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+        self._make_task = make_task
+        self._task: Task | None = None
+
+    def prepare(self) -> tuple[str, Answer]:
+        try:
+            self._task = self._task or self._make_task()
+        except Exception as error:
+            return ray.util.get_node_ip_address(), Answer(Status.FAILED, error=f"{type(error).__name__}: {error}")
+        return ray.util.get_node_ip_address(), Answer(Status.FINISHED)
+
+    def call(self, method: str, *arguments: Any) -> tuple[str, Answer]:
+        place, answer = self.prepare()
+        if answer.status is not Status.FINISHED:
+            return place, answer
+        assert self._task is not None
+        return place, attempt(self._task, method, *arguments)
+
+
+def _connect(address: str | None) -> None:
+    if os.environ["RAY_AUTH_MODE"] != "token":
+        raise ValueError("Ray's token authentication is switched off. Unset RAY_AUTH_MODE, or set it to 'token'")
+    try:
+        ray.init(
+            address=address or "local",
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            configure_logging=False,
+            logging_level=logging.ERROR,
+        )
+    except (ConnectionError, RuntimeError, ray.exceptions.AuthenticationError) as error:
+        raise ValueError(
+            f"Invalid value for 'address'. Expected that of a Ray cluster. Received: address={address!r} "
+            f"({_first_line(error)})"
+        ) from error
+
+
+def _device() -> tuple[str, float]:
+    """Returns what an actor needs: all TPU chips of a host, else one GPU, else one CPU."""
+    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if chips := max((r.get("TPU", 0) for r in resources), default=0):
+        return "TPU", chips
+    return ("GPU" if any(r.get("GPU") for r in resources) else "CPU"), 1
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"

@@ -1,0 +1,240 @@
+"""Engines: the same faults end alike in all of them; processes die for real."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.faulty_task import FaultyTask, MakeFaulty
+from tf_autodropout.patterns import PatternSet
+from tf_autodropout.search.engine_config import EngineConfig
+from tf_autodropout.search.engines import Engine, InProcess, WorkerProcesses
+from tf_autodropout.search.engines.attempt import trial_seed
+from tf_autodropout.search.engines.remote_task import RemoteTask
+from tf_autodropout.search.engines.slots import machine_slots
+from tf_autodropout.search.tasks.base import Contender
+from tf_autodropout.search.trial import Outcome, Status, Suggestion, Trial
+
+ROOT = Path(__file__).parents[1]
+PATTERNS = FaultyTask.space.decode([0] * len(FaultyTask.space.vocabulary_sizes))
+
+
+def trial(number: int) -> Trial:
+    return Trial(number, Suggestion((), 0.0, 0), PATTERNS)
+
+
+def plan(directory: Path, faults: Sequence[str]) -> None:
+    for index, fault in enumerate(faults):
+        (directory / f"fault-{index:02}").write_text(fault)
+
+
+def outcomes(engine: Engine, count: int) -> list[Outcome]:
+    """All outcomes of trials 1 ... count; every trial starts once, before its outcome."""
+    started: list[int] = []
+    for number in range(1, count + 1):
+        engine.submit(trial(number))
+    found = []
+    for _ in range(count):
+        found.append(engine.wait(started.append).checked())
+        assert found[-1].number in started
+    assert sorted(started) == list(range(1, count + 1))
+    assert sorted(outcome.number for outcome in found) == list(range(1, count + 1))
+    return found
+
+
+def reasons(found: Sequence[Outcome]) -> dict[str, int]:
+    """How often a trial ended in each way."""
+    said = [f"{one.status} {one.metrics.get('error', '')}".split(" for an array")[0].strip() for one in found]
+    return {reason: said.count(reason) for reason in said}
+
+
+SOFT = {
+    "failed RuntimeError: a passing fault": 1,
+    "failed MemoryError: Unable to allocate 1.00 EiB": 1,
+    "invalid training loss is nan": 1,
+    "invalid reward is nan": 1,
+}
+HARD = {
+    "failed the process was killed (SIGKILL), by hand or for lack of memory": 1,
+    "failed the process died of SIGSEGV": 1,
+    "failed the process ended with exit code 3": 1,
+    "failed no result within the time limit of 5 s": 1,
+}
+
+
+def test_in_process_faults(tmp_path: Path) -> None:
+    plan(tmp_path, ["raise", "memory", "diverge", "nan"])
+    engine = InProcess(FaultyTask(tmp_path), seed=3)
+    found = outcomes(engine, 6)
+    assert reasons(found) == SOFT | {"finished": 2}
+    assert found[-1].metrics["seed"] == trial_seed(3, 6)
+    engine.close()
+
+
+def test_worker_processes_faults(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    plan(tmp_path, ["raise", "memory", "diverge", "nan", "kill", "segfault", "exit", "hang"])
+    engine = WorkerProcesses(MakeFaulty(tmp_path), seed=3, workers=2, time_limit=5)
+    try:
+        with caplog.at_level("INFO", "tf_autodropout.search"):
+            found = outcomes(engine, 12)
+    finally:
+        engine.close()
+    assert reasons(found) == SOFT | HARD | {"finished": 4}
+    for one in found:
+        assert one.worker.startswith(("worker 0 (process", "worker 1 (process"))
+        if one.status is Status.FINISHED:  # a seed does not depend on where and when it is trained
+            assert one.metrics["seed"] == trial_seed(3, one.number)
+    killed = next(one for one in found if "SIGKILL" in str(one.metrics.get("error")))
+    assert f"{killed.worker} ended in trial {killed.number}: the process was killed" in caplog.text
+    assert caplog.text.count("another takes its place") == 4
+
+
+def test_a_worker_that_dies_between_trials_costs_no_trial(tmp_path: Path) -> None:
+    engine = WorkerProcesses(MakeFaulty(tmp_path), seed=0, workers=1)
+    try:
+        (first,) = outcomes(engine, 1)
+        pid = int(first.worker.split()[-1].rstrip(")"))
+        os.kill(pid, signal.SIGKILL)
+        while alive(pid):
+            time.sleep(0.01)
+        (second,) = outcomes(engine, 1)
+        assert second.status is Status.FINISHED
+        assert second.worker != first.worker
+        # What follows a search is trained in a worker as well, and survives its death.
+        task = RemoteTask(FaultyTask(tmp_path), engine.call)
+        plan(tmp_path, ["kill"])
+        assert task.train(PATTERNS, 7).metrics["seed"] == 7
+        assert task.test(Contender("all", PATTERNS), 1)["test"] == task.train(PATTERNS, 1).reward
+        plan(tmp_path, ["diverge"])
+        with pytest.raises(FloatingPointError, match="nan"):
+            task.train(PATTERNS, 7)
+        plan(tmp_path, ["raise", "raise"])
+        with pytest.raises(RuntimeError, match="a passing fault"):
+            task.test(Contender("none", PatternSet({})), 7)
+    finally:
+        engine.close()
+    seen = {line.split()[1] for line in (tmp_path / "trained").read_text().splitlines()}
+    assert str(os.getpid()) not in seen
+
+
+def broken() -> FaultyTask:
+    raise OSError("no data here")
+
+
+def test_workers_that_cannot_start_end_the_search() -> None:
+    engine = WorkerProcesses(broken, seed=0, workers=1)
+    engine.submit(trial(1))
+    try:
+        with pytest.raises(RuntimeError, match="do not start: OSError: no data here"):
+            engine.wait(lambda number: None)
+    finally:
+        engine.close()
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from tests.faulty_task import MakeFaulty
+from tests.test_engines import trial
+from tf_autodropout.search.engines import WorkerProcesses
+
+if __name__ == "__main__":
+    engine = WorkerProcesses(MakeFaulty(Path(sys.argv[1])), seed=0, workers=2)
+    for number in (1, 2, 3):
+        engine.submit(trial(number))
+    engine.wait(lambda number: None)  # one hangs, the other has answered and waits in the pipe
+    engine.wait(lambda number: None)
+    print("answered", flush=True)
+    engine.wait(lambda number: None)
+"""
+
+
+def test_no_worker_outlives_a_killed_search(tmp_path: Path) -> None:
+    plan(tmp_path, ["hang"])
+    script = tmp_path / "driver.py"
+    script.write_text(DRIVER)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    driver = subprocess.Popen([sys.executable, script, tmp_path], env=environment, stdout=subprocess.PIPE, text=True)
+    assert driver.stdout is not None
+    assert driver.stdout.readline() == "answered\n"
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    driver.stdout.close()
+    pids = {int(line.split()[1]) for line in (tmp_path / "trained").read_text().splitlines()}
+    assert len(pids) == 2
+    end = time.monotonic() + 20
+    while any(map(alive, pids)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(map(alive, pids))
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+@pytest.fixture
+def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3})
+    return tmp_path
+
+
+def test_slots_of_cores(devices: Path) -> None:
+    assert [slot.cores for slot in machine_slots(None, devices)] == [(0,), (1,), (2,), (3,)]
+    assert [slot.cores for slot in machine_slots(2, devices)] == [(0, 2), (1, 3)]
+    assert [slot.cores for slot in machine_slots(5, devices)][4] == (0,)
+    assert all(not slot.environment for slot in machine_slots(2, devices))
+    with pytest.raises(ValueError, match="Expected an integer >= 1. Received: workers=0"):
+        machine_slots(0, devices)
+
+
+def test_slots_of_gpus(devices: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("nvidia0", "nvidia1", "nvidia10", "nvidiactl"):
+        (devices / name).touch()
+    visible = [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in machine_slots(None, devices)]
+    assert visible == ["0", "1", "10"]
+    assert [s.environment["CUDA_VISIBLE_DEVICES"] for s in machine_slots(2, devices)] == ["0,10", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert len(machine_slots(None, devices)) == 1
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert len(machine_slots(None, devices)) == 4
+
+
+def test_slots_of_tpu_chips(devices: Path) -> None:
+    for number in range(4):
+        (devices / f"accel{number}").touch()
+    each = machine_slots(None, devices)
+    assert [slot.environment["TPU_VISIBLE_CHIPS"] for slot in each] == ["0", "1", "2", "3"]
+    assert {slot.environment["TPU_PROCESS_BOUNDS"] for slot in each} == {"1,1,1"}
+    (whole,) = machine_slots(1, devices)
+    assert "TPU_VISIBLE_CHIPS" not in whole.environment
+    with pytest.raises(ValueError, match="Expected 1 or 4, the TPU chips"):
+        machine_slots(3, devices)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"engine": "threads"}, "Expected one of in-process, processes, ray. Received: engine='threads'"),
+        ({"strategy": "gpu"}, "Expected one of default, auto"),
+        ({"precision": "float16"}, "Expected one of float32, bfloat16"),
+        ({"workers": 2}, "need the engine"),
+        ({"time_limit": 2}, "need the engine"),
+        ({"engine": "processes", "address": "auto"}, "needs the engine 'ray'"),
+        ({"engine": "processes", "strategy": "multiworker"}, "needs the engine 'in-process'"),
+    ],
+)
+def test_bad_engine_configs_are_refused(arguments: dict, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        EngineConfig(**arguments)
+    with pytest.raises(ValueError, match="time_limit=0"):
+        WorkerProcesses(broken, seed=0, time_limit=0)

@@ -1,0 +1,187 @@
+"""A child under tf.distribute strategies: on logical CPU devices and in two processes."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.replicas import HALF, NOTHING, STEPS, small_child, trained
+from tf_autodropout.search.strategy import STRATEGIES, follows, make_strategy
+from tf_autodropout.search.tasks.child import Child
+from tf_autodropout.search.tasks.placed import place
+
+ROOT = Path(__file__).parents[1]
+
+
+def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+    quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | environment
+    return subprocess.Popen(
+        [sys.executable, *arguments], cwd=ROOT, env=quiet, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def output(process: subprocess.Popen[str]) -> str:
+    try:
+        out, error = process.communicate(timeout=600)
+    finally:
+        process.kill()
+    assert process.returncode == 0, error[-3000:]
+    return out
+
+
+def two_processes(*arguments: str) -> list[subprocess.Popen[str]]:
+    """Starts the same command as two workers of one cluster."""
+    sockets = [socket.socket() for _ in range(2)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    workers = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+    for one in sockets:
+        one.close()
+    configs = [{"cluster": {"worker": workers}, "task": {"type": "worker", "index": i}} for i in range(2)]
+    return [start(*arguments, TF_CONFIG=json.dumps(config)) for config in configs]
+
+
+@pytest.fixture(scope="module")
+def alone() -> dict[str, Any]:
+    child = small_child(jit_compile=False)
+    return {"none": trained(child, NOTHING), "half": trained(child, HALF)}
+
+
+def check(report: dict[str, Any], alone: dict[str, Any], replicas: int) -> None:
+    assert report["replicas"] == replicas
+    assert report["traces"] == 1
+    # Without dropout: 20 steps are those of one device. A Dense stack with LayerNormalization, as batch statistics
+    # belong to each replica; L2 and a clipped gradient norm, as both go wrong if the sum is scaled in the wrong place.
+    assert len(report["none"]["curve"]) * 5 == STEPS
+    for key in ("curve", "weights", "loss"):
+        np.testing.assert_allclose(report["none"][key], alone["none"][key], atol=1e-4)
+    # With dropout the masks are others than on one device, so the curve is too.
+    assert np.abs(np.subtract(report["half"]["curve"], alone["half"]["curve"])).max() > 1e-3
+
+
+def check_masks(none: list[list[float]], half: list[list[float]]) -> None:
+    """All examples are alike: only masks can make the gradients of replicas differ."""
+    for gradient in none[1:]:
+        np.testing.assert_allclose(gradient, none[0], atol=1e-7)
+    for index, gradient in enumerate(half):
+        assert all(np.abs(np.subtract(gradient, other)).max() > 1e-5 for other in half[:index])
+
+
+def test_two_logical_devices_equal_one(alone: dict[str, Any]) -> None:
+    report = json.loads(output(start("-m", "tests.replicas", "mirrored", "2")))
+    check(report, alone, replicas=2)
+    check_masks(**report["gradients"])
+
+
+@pytest.mark.slow
+def test_eight_logical_devices_equal_one(alone: dict[str, Any]) -> None:
+    report = json.loads(output(start("-m", "tests.replicas", "mirrored", "8")))
+    check(report, alone, replicas=8)
+    check_masks(**report["gradients"])
+
+
+def test_two_processes_equal_one(alone: dict[str, Any]) -> None:
+    reports = [json.loads(output(process)) for process in two_processes("-m", "tests.replicas", "multiworker", "1")]
+    for report in reports:
+        check(report, alone, replicas=2)
+    assert reports[0]["half"] == reports[1]["half"]
+    gradients = {name: [report["gradients"][name][0] for report in reports] for name in ("none", "half")}
+    check_masks(**gradients)
+
+
+DIGITS = """
+import sys
+import tensorflow as tf
+if sys.argv[1] == "mirrored":
+    logical = [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], logical)
+from tf_autodropout.patterns import PatternSet
+from tf_autodropout.search.tasks.placed import place
+task = place("digits", {"steps": 100}, sys.argv[1])
+assert task.strategy.num_replicas_in_sync == 2
+print(task.train(PatternSet({}), seed=1).reward)
+"""
+
+
+@pytest.mark.slow
+def test_digits_learns_on_two_logical_devices() -> None:
+    assert float(output(start("-c", DIGITS, "mirrored"))) > 0.8
+
+
+@pytest.mark.slow
+def test_digits_is_searched_by_two_processes(tmp_path: Path) -> None:
+    command = ["search", "digits", "--trials", "2", "--steps", "100", "--fresh-seeds", "0", "--finalists", "1"]
+    where = ["--strategy", "multiworker", "--out", str(tmp_path / "run")]
+    leading, following = map(output, two_processes("-m", "tf_autodropout.search", *command, *where))
+    assert "trials: 2 finished" in leading
+    assert "the search has ended" in following
+    assert (tmp_path / "run" / "best.json").exists()
+
+
+def test_the_step_of_a_replica_is_legal_on_a_tpu() -> None:
+    child = small_child(jit_compile=False)
+    step = tf.function(child._compute_gradients, jit_compile=True)
+    program = step.experimental_get_compiler_ir(tf.constant(0))(stage="stablehlo")
+    assert "stablehlo.dot_general" in program
+    assert "custom_call" not in program
+    assert not re.search(r"tensor<[^>]*\?", program)  # no dynamic dimension
+    assert not re.search(r"stablehlo\.(dynamic_(reshape|iota|broadcast_in_dim|pad|conv|gather)|rng)\b", program)
+
+
+def test_bfloat16_computes_in_bfloat16_and_keeps_weights_in_float32() -> None:
+    task = place("pydoc", {"steps": 1}, precision="bfloat16")
+    assert task.describe()["precision"] == "bfloat16"
+    before = keras.config.dtype_policy()
+    with task._placed():  # type: ignore[attr-defined]
+        child: Child = task._task.child  # type: ignore[attr-defined]
+    assert keras.config.dtype_policy() == before
+    assert child.model.compute_dtype == "bfloat16"
+    assert {v.dtype for v in child.model.trainable_variables} == {"float32"}
+    child.reset(NOTHING, 0)
+    assert child.train()[0] == pytest.approx(np.log(child.model.output_shape[-1]), rel=0.2)
+
+
+def test_a_batch_that_replicas_cannot_share_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    monkeypatch.setattr(type(strategy), "num_replicas_in_sync", property(lambda self: 3))
+    with strategy.scope(), pytest.raises(ValueError, match="multiple of the 3 replicas. Received: batch_size=16"):
+        small_child(jit_compile=False)
+
+
+def test_strategies_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    monkeypatch.delenv("TPU_NAME", raising=False)
+    assert make_strategy("default") is tf.distribute.get_strategy()
+    assert make_strategy("auto") is tf.distribute.get_strategy()  # nothing else is here
+    assert isinstance(make_strategy("mirrored"), tf.distribute.MirroredStrategy)
+    for name, match in (("gpu", ", ".join(STRATEGIES)), ("multiworker", "TF_CONFIG"), ("tpu", "found no TPU")):
+        with pytest.raises(ValueError, match=match):
+            make_strategy(name)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "kind", "index", "expected"),
+    [
+        ({"worker": 2}, "worker", 0, False),
+        ({"worker": 2}, "worker", 1, True),
+        ({"chief": 1, "worker": 1}, "chief", 0, False),
+        ({"chief": 1, "worker": 1}, "worker", 0, True),
+        ({"worker": 1}, "worker", 0, False),
+    ],
+)
+def test_who_follows(
+    monkeypatch: pytest.MonkeyPatch, jobs: dict[str, int], kind: str, index: int, expected: bool
+) -> None:
+    cluster = {job: [f"host{i}:1" for i in range(count)] for job, count in jobs.items()}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}}))
+    assert follows("multiworker") is follows("auto") is expected
+    assert not follows("mirrored")
