@@ -61,12 +61,12 @@ def run(
     """Searches patterns for a task; goes on where an earlier call with the same arguments stopped.
 
     Args:
-        task: Name of a task (`pydoc`, `digits`, `cifar10-small`) or a `Task`.
+        task: Name of a task, one of `TASKS`, or a `Task`.
         trials: Number of trials of the whole run.
         out: Output directory: ledger, log.txt, best.json, pictures, table, TensorBoard events.
         engine: Where and how trials are trained, as an `EngineConfig` or an engine of one's own; default: one after
             the other in this process.
-        searcher: `"reinforce"` or `"random"`.
+        searcher: One of `SEARCHERS`: `"reinforce"`, `"thompson"`, `"evolution"`, `"tpe"` or `"random"`.
         seed: Seeds everything.
         settings: Settings of a task given by name.
         fresh_seeds: Seeds of the final table; 0 leaves it out.
