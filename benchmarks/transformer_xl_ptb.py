@@ -3,8 +3,8 @@
     python benchmarks/transformer_xl_ptb.py --data-dir DIR                 # no dropout
     python benchmarks/transformer_xl_ptb.py --data-dir DIR --contenders 4  # the classics too
 
-Each child is what `tf-autodropout train ptb --data-dir DIR` trains. Not run at full length yet; on one
-busy core (2026-11-25) compiling took 33 seconds and a step 0.32 to 0.38.
+Each child is what `tf-autodropout train ptb --data-dir DIR` trains. Results:
+`benchmarks/transformer_xl_ptb.md`.
 """
 
 import argparse

@@ -9,7 +9,8 @@ FILES = ("ptb.train.txt", "ptb.valid.txt", "ptb.test.txt")
 def ptb_task(
     granularity: str = "layer", steps: int = 1500, batch_size: int = 16, data_dir: str | None = None
 ) -> XLTextTask:
-    """Makes the task `ptb`: 929,589 training tokens, a vocabulary of 10,000. Not run at full length yet.
+    """Makes the task `ptb`: 929,589 training tokens, a vocabulary of 10,000. A child without dropout
+    reaches a validation perplexity of 141 (`benchmarks/transformer_xl_ptb.md`).
 
     Args:
         granularity: See `SearchSpace`.
