@@ -2,8 +2,8 @@
 
     python benchmarks/multi30k.py --data-dir DIR > benchmarks/multi30k.md
 
-The same as `tf-autodropout train multi30k --data-dir DIR --steps STEPS --out OUT`, printed as Markdown. Not run to its
-end yet.
+The same as `tf-autodropout train multi30k --data-dir DIR --steps STEPS --out OUT`, printed as Markdown.
+Results: `benchmarks/multi30k.md`.
 """
 
 import argparse

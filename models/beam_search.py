@@ -80,7 +80,8 @@ class BeamSearch:
         source = tf.convert_to_tensor(source, tf.int32)
         if len(source.shape) != 2:
             raise ValueError(f"Invalid value for 'source'. Expected shape (N, S). Received: shape {source.shape}")
-        return self._search(source)
+        # Asked for by its shape: TensorFlow warns when a function is called with one new shape after another.
+        return self._search.get_concrete_function(tf.TensorSpec(source.shape, tf.int32))(source)
 
     def _make_search(self, source: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         n, beams, length = source.shape[0], self._beams, self._length
