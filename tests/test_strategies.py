@@ -137,6 +137,7 @@ def test_the_step_of_a_replica_is_legal_on_a_tpu() -> None:
     assert not re.search(r"stablehlo\.(dynamic_(reshape|iota|broadcast_in_dim|pad|conv|gather)|rng)\b", program)
 
 
+@pytest.mark.slow
 def test_bfloat16_computes_in_bfloat16_and_keeps_weights_in_float32() -> None:
     task = place("pydoc", {"steps": 1}, precision="bfloat16")
     assert task.describe()["precision"] == "bfloat16"
