@@ -1,8 +1,8 @@
-"""Checks of the arguments that the builders of image classifiers share."""
+"""Checks of the arguments that several builders share."""
 
 from typing import Any
 
-from tf_autodropout.patterns.checks import check_float, invalid
+from tf_autodropout.patterns.checks import check_float, check_int, invalid
 
 
 def check_image_shape(input_shape: Any, smallest: int) -> None:
@@ -16,3 +16,11 @@ def check_width(width: Any) -> None:
     """Raises unless `width`, a factor on the number of filters, is above 0."""
     if check_float("width", width) <= 0:
         raise invalid("width", "a number > 0", width)
+
+
+def check_transformer_sizes(hidden_dim: Any, num_heads: Any, **sizes: Any) -> None:
+    """Raises unless all sizes are integers of at least 1 and the heads divide `hidden_dim`."""
+    for argument, size in {**sizes, "hidden_dim": hidden_dim, "num_heads": num_heads}.items():
+        check_int(argument, size, 1)
+    if hidden_dim % num_heads:
+        raise ValueError(f"Expected hidden_dim to be a multiple of num_heads. Received: {hidden_dim} and {num_heads}")

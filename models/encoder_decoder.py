@@ -12,9 +12,9 @@ from tf_autodropout.layers.pattern_transformer import (
     PatternTransformerDecoder,
     PatternTransformerEncoder,
 )
+from tf_autodropout.models.arguments import check_transformer_sizes
 from tf_autodropout.models.kernels import draw_kernels
 from tf_autodropout.patterns import TransformerPattern, patterns_for
-from tf_autodropout.patterns.checks import check_int
 
 PADDING = 0  # id of the tokens after the end of a sentence
 
@@ -85,18 +85,14 @@ def transformer(
         Vaswani et al., Attention Is All You Need, NeurIPS 2017, Figure 1 and Table 3;
         sites: Pham and Le, AutoDropout, AAAI 2021, Figure 4.
     """
-    sizes = {
-        "source_vocabulary_size": source_vocabulary_size,
-        "target_vocabulary_size": target_vocabulary_size,
-        "num_layers": num_layers,
-        "hidden_dim": hidden_dim,
-        "num_heads": num_heads,
-        "intermediate_dim": intermediate_dim,
-    }
-    for argument, size in sizes.items():
-        check_int(argument, size, 1)
-    if hidden_dim % num_heads:
-        raise ValueError(f"Expected hidden_dim to be a multiple of num_heads. Received: {hidden_dim} and {num_heads}")
+    check_transformer_sizes(
+        hidden_dim,
+        num_heads,
+        source_vocabulary_size=source_vocabulary_size,
+        target_vocabulary_size=target_vocabulary_size,
+        num_layers=num_layers,
+        intermediate_dim=intermediate_dim,
+    )
     if share_embeddings and source_vocabulary_size != target_vocabulary_size:
         raise ValueError(
             "Expected vocabularies of equal size for share_embeddings=True. "

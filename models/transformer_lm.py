@@ -7,9 +7,9 @@ import keras
 import keras_nlp
 
 from tf_autodropout.layers import ATTENTION_SITES, TRANSFORMER_SITES, PatternAttention, PatternDropout, site_seed
+from tf_autodropout.models.arguments import check_transformer_sizes
 from tf_autodropout.models.kernels import draw_kernels
 from tf_autodropout.patterns import Site, TransformerPattern, patterns_for
-from tf_autodropout.patterns.checks import check_int
 
 
 def transformer_lm(
@@ -59,18 +59,14 @@ def transformer_lm(
         Vaswani et al., Attention Is All You Need, NeurIPS 2017 (with the norm before each part);
         sites: Pham and Le, AutoDropout, AAAI 2021, Figure 4.
     """
-    sizes = {
-        "vocabulary_size": vocabulary_size,
-        "sequence_length": sequence_length,
-        "num_layers": num_layers,
-        "hidden_dim": hidden_dim,
-        "num_heads": num_heads,
-        "intermediate_dim": intermediate_dim,
-    }
-    for argument, size in sizes.items():
-        check_int(argument, size, 1)
-    if hidden_dim % num_heads:
-        raise ValueError(f"Expected hidden_dim to be a multiple of num_heads. Received: {hidden_dim} and {num_heads}")
+    check_transformer_sizes(
+        hidden_dim,
+        num_heads,
+        vocabulary_size=vocabulary_size,
+        sequence_length=sequence_length,
+        num_layers=num_layers,
+        intermediate_dim=intermediate_dim,
+    )
     chosen = patterns_for(TRANSFORMER_SITES, TransformerPattern, patterns)
 
     def drop(site: str, x: Any, *place: Any) -> Any:

@@ -9,6 +9,7 @@ import keras_nlp
 from tf_autodropout.layers import ATTENTION_SITES, TRANSFORMER_SITES, PatternDropout, site_seed
 from tf_autodropout.layers.relative_attention import RelativeAttention
 from tf_autodropout.layers.segment_memory import SegmentMemory
+from tf_autodropout.models.arguments import check_transformer_sizes
 from tf_autodropout.patterns import Site, TransformerPattern, patterns_for
 from tf_autodropout.patterns.checks import check_int
 
@@ -77,21 +78,17 @@ def transformer_xl(
     Reference:
         Dai et al., Transformer-XL, ACL 2019; sites: Pham and Le, AutoDropout, AAAI 2021, Figure 4.
     """
-    sizes = {
-        "vocabulary_size": vocabulary_size,
-        "num_layers": num_layers,
-        "hidden_dim": hidden_dim,
-        "num_heads": num_heads,
-        "intermediate_dim": intermediate_dim,
-    }
-    for argument, size in sizes.items():
-        check_int(argument, size, 1)
+    check_transformer_sizes(
+        hidden_dim,
+        num_heads,
+        vocabulary_size=vocabulary_size,
+        num_layers=num_layers,
+        intermediate_dim=intermediate_dim,
+    )
     if segment_length is not None:
         check_int("segment_length", segment_length, 1)
     if memory_length is not None:
         check_int("memory_length", memory_length, 0)
-    if hidden_dim % num_heads:
-        raise ValueError(f"Expected hidden_dim to be a multiple of num_heads. Received: {hidden_dim} and {num_heads}")
     chosen = patterns_for(TRANSFORMER_SITES, TransformerPattern, patterns)
 
     def init(*place: Any) -> keras.initializers.Initializer:
