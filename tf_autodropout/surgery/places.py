@@ -124,8 +124,9 @@ def _locate(place: Place, graph: Graph, places: list[Place]) -> None:
     else:
         if graph.additions:
             place.block = "head" if any(graph.depends(place.node, one.node) for one in graph.additions) else "stem"
-    places_after = [node.operation for node in graph.nodes if place.node.output_tensors[0] in _inputs(node)]
-    place.present = [layer for layer in places_after if isinstance(layer, PatternDropout)]
+    (normalized,) = place.node.output_tensors
+    readers = [node.operation for node in graph.nodes if any(tensor is normalized for tensor in node.input_tensors)]
+    place.present = [layer for layer in readers if isinstance(layer, PatternDropout)]
 
 
 def _starts(place: Place, addition: Addition, graph: Graph) -> bool:
@@ -147,20 +148,6 @@ def _starts(place: Place, addition: Addition, graph: Graph) -> bool:
 def _map_size(place: Place) -> tuple[Any, ...]:
     shape = place.node.output_tensors[0].shape
     return tuple(shape[2:]) if place.layer.axis == 1 else tuple(shape[1:3])
-
-
-def _inputs(node: Any) -> "_ByIdentity":
-    return _ByIdentity(node.input_tensors)
-
-
-class _ByIdentity:
-    """Tensors that are looked for by identity: `==` of symbolic tensors is an operation."""
-
-    def __init__(self, tensors: Any) -> None:
-        self._ids = {id(tensor) for tensor in tensors}
-
-    def __contains__(self, tensor: object) -> bool:
-        return id(tensor) in self._ids
 
 
 def _hidden(layer: Any, path: str, seen: dict[int, Place]) -> Iterator[Unreachable]:
