@@ -65,6 +65,7 @@ def cli() -> None:
     show_default=True,
     help="Best trials retrained on two more seeds before one is called the best; 1: the highest reward decides.",
 )
+@click.option("--halving", is_flag=True, help="End unpromising trials early, with the reward to be expected.")
 @click.option("--granularity", type=click.Choice(GRANULARITIES), help="Sites that share one decision.  [task's own]")
 @_task_options
 @engine_options
@@ -76,6 +77,7 @@ def search(
     seed: int,
     fresh_seeds: int,
     finalists: int,
+    halving: bool,
     engine: EngineConfig,
     **task_settings: Any,
 ) -> None:
@@ -96,6 +98,7 @@ def search(
         settings=settings,
         fresh_seeds=fresh_seeds,
         finalists=finalists,
+        halving=halving,
     )
 
 

@@ -3,11 +3,12 @@
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from tf_autodropout.layers import site_seed
+from tf_autodropout.search.engines.base import Calls
+from tf_autodropout.search.evaluation import Evaluation, evaluate
 from tf_autodropout.search.ledger import Ledger
-from tf_autodropout.search.tasks.base import Contender, Task
+from tf_autodropout.search.tasks.base import Contender
 from tf_autodropout.search.trial import Trial
 
 FOUND = "best PatternSet"
@@ -39,7 +40,8 @@ class Row:
 
 
 def compare(
-    task: Task,
+    calls: Calls,
+    classics: Sequence[Contender],
     ledger: Ledger,
     best: Trial,
     seed: int,
@@ -51,24 +53,29 @@ def compare(
     What is in the ledger already is not trained again.
 
     Args:
-        task: The task of the search.
+        calls: Of the engine that trains the search's task.
+        classics: Those of the task.
         ledger: Ledger of the search.
         best: The trial that stands for the search.
         seed: Seed of the search; the fresh seeds derive from it and were not used for any trial.
         count: Number of fresh seeds, at least 1.
         progress: Called with the name of each contender before each training.
+
+    Raises:
+        RuntimeError: a training diverged or failed. Going on begins with it.
     """
-    contenders = [Contender(FOUND, best.patterns), *task.classics()]
+    names = [f"{FOUND} #{best.number}", *(classic.name for classic in classics)]
+    contenders = [Contender(FOUND, best.patterns), *classics]
+    evaluations = [
+        Evaluation(name, index, ("test", contender, site_seed(seed, "fresh", index)), contender.name)
+        for name, contender in zip(names, contenders, strict=True)
+        for index in range(count)
+    ]
+    scores = evaluate(calls, ledger, evaluations, progress)
     rows = []
-    for contender in contenders:
-        key = f"{contender.name} #{best.number}" if contender.name == FOUND else contender.name
-
-        def retrain(index: int, contender: Contender = contender) -> dict[str, float]:
-            progress(contender.name)
-            return task.test(contender, site_seed(seed, "fresh", index))
-
-        scores = [ledger.evaluate_once(key, index, partial(retrain, index)) for index in range(count)]
-        rows.append(Row(contender.name, tuple(s["valid"] for s in scores), tuple(s["test"] for s in scores)))
+    for place, contender in enumerate(contenders):
+        own = scores[place * count : (place + 1) * count]
+        rows.append(Row(contender.name, tuple(s["valid"] for s in own), tuple(s["test"] for s in own)))
     return rows
 
 

@@ -7,39 +7,41 @@ and only validation is looked at.
 
 import statistics
 from collections.abc import Callable
-from functools import partial
 
 from tf_autodropout.layers import site_seed
+from tf_autodropout.search.engines.base import Calls
+from tf_autodropout.search.evaluation import Evaluation, evaluate
 from tf_autodropout.search.ledger import Ledger, LedgerReader
-from tf_autodropout.search.tasks.base import Task
-from tf_autodropout.search.trial import Trial
+from tf_autodropout.search.trial import INVALID_REWARD, Trial
 
 SEEDS = 2
 
 
 def confirm(
-    task: Task, ledger: Ledger, seed: int, finalists: int, progress: Callable[[str], None] = lambda name: None
+    calls: Calls, ledger: Ledger, seed: int, finalists: int, progress: Callable[[str], None] = lambda name: None
 ) -> None:
     """Retrains the trials with the highest rewards and stores what they earn; what is there is not trained again.
 
     Args:
-        task: The task of the search.
+        calls: Of the engine that trains the search's task.
         ledger: Ledger of the search.
         seed: Seed of the search; the new seeds derive from it and were not used for any trial.
         finalists: Number of trials; 1 means that the highest reward decides.
         progress: Called with a few words before each training.
     """
 
-    def retrain(trial: Trial, index: int) -> dict[str, float]:
-        progress(f"trial {trial.number}, one of the {finalists} best, on a new seed")
-        try:
-            return {"reward": task.train(trial.patterns, site_seed(seed, "confirm", index)).reward}
-        except FloatingPointError:
-            return {"reward": 0.0}  # as for a trial that diverges
-
-    for trial in ledger.top(finalists) if finalists > 1 else ():
-        for index in range(SEEDS):
-            ledger.evaluate_once(_key(trial), index, partial(retrain, trial, index))
+    evaluations = [
+        Evaluation(
+            _key(trial),
+            index,
+            ("train", trial.patterns, site_seed(seed, "confirm", index)),
+            f"trial {trial.number}, one of the {finalists} best, on a new seed",
+            diverged={"reward": INVALID_REWARD},
+        )
+        for trial in (ledger.top(finalists) if finalists > 1 else ())
+        for index in range(SEEDS)
+    ]
+    evaluate(calls, ledger, evaluations, progress)
 
 
 def best_trial(ledger: LedgerReader, finalists: int) -> tuple[Trial, float] | None:

@@ -9,6 +9,7 @@ from tf_autodropout.search.strategy import PRECISIONS, STRATEGIES, follows
 
 if TYPE_CHECKING:
     from tf_autodropout.search.engines import Engine
+    from tf_autodropout.search.engines.base import Calls
     from tf_autodropout.search.tasks.base import Task
 
 ENGINES = ("in-process", "processes", "ray")
@@ -83,8 +84,8 @@ class EngineConfig:
 
     def start(
         self, task: "str | Task", settings: Mapping[str, Any] | None, seed: int, own: "Task"
-    ) -> "tuple[Engine, Task]":
-        """Returns the engine, and the task for what is trained after the search.
+    ) -> "tuple[Engine, Calls]":
+        """Returns the engine, and its way to call the task's methods after the search.
 
         Args:
             task: As for `task`.
@@ -96,18 +97,18 @@ class EngineConfig:
             ValueError: the engine cannot be had here.
         """
         from tf_autodropout.search.engines import InProcess, WorkerProcesses
-        from tf_autodropout.search.engines.remote_task import RemoteTask
         from tf_autodropout.search.tasks.placed import place
 
         if self.engine == "in-process":
-            return InProcess(own, seed), own
+            alone = InProcess(own, seed)
+            return alone, alone.calls
         make = partial(place, task, settings, self.strategy, self.precision)
         if self.engine == "processes":
             processes = WorkerProcesses(make, seed, self.workers, self.time_limit)
-            return processes, RemoteTask(own, processes.call)
+            return processes, processes.calls
         try:
             from tf_autodropout.search.engines.ray_cluster import RayCluster
         except ImportError as error:
             raise ValueError(f"Engine 'ray' needs Ray: pip install 'tf_autodropout[ray]' ({error})") from error
         cluster = RayCluster(make, seed, self.address, self.workers, self.time_limit)
-        return cluster, RemoteTask(own, cluster.call)
+        return cluster, cluster.calls

@@ -25,11 +25,16 @@ COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
     ("number", pa.int64(), "Number of the trial, from 1 in the order of suggestion."),
     ("tokens", pa.list_(pa.int32()), "Index of the value chosen for each decision, in the order listed below."),
     ("patterns", pa.string(), "The PatternSet as JSON, for `tf_autodropout.PatternSet.from_json`."),
-    ("status", pa.string(), "`finished`; `failed`: every attempt raised; `invalid`: diverged; `queued`, `running`."),
+    (
+        "status",
+        pa.string(),
+        "`finished`; `stopped`: ended early; `failed`: every attempt raised; `invalid`: diverged; `queued`, `running`.",
+    ),
     (
         "reward",
         pa.float64(),
-        "On validation data, more is better; 0 for an invalid trial, null for a failed or unfinished one.",
+        "On validation data, more is better; for a stopped trial the one to be expected at its end, 0 for an invalid "
+        "one, null for a failed or unfinished one.",
     ),
     (
         "log_prob",

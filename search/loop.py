@@ -5,15 +5,18 @@ alone: a run that is killed at any moment goes on as if nothing had been.
 """
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.engines.base import Engine
+from tf_autodropout.search.halving import Halving
 from tf_autodropout.search.ledger import Ledger
 from tf_autodropout.search.observer import Observer
 from tf_autodropout.search.queues import FinishedQueue, UnfinishedQueue
 from tf_autodropout.search.searchers.base import Searcher
+from tf_autodropout.search.tasks.base import Rung
 from tf_autodropout.search.trial import Outcome, Status, Trial
 
 MAX_ATTEMPTS = 2  # failed ones: a child that raised may have met a passing fault; one that raised twice has not
@@ -29,6 +32,7 @@ def search_loop(
     capacity: int = 16,
     batch: int = 16,
     observer: Observer | None = None,
+    halving: Halving | None = None,
 ) -> None:
     """Runs a search until `trials` trials are final.
 
@@ -41,6 +45,7 @@ def search_loop(
         capacity: C, the largest number of unfinished trials.
         batch: M, the number of finished trials an update learns from.
         observer: Hears of what happens.
+        halving: Says where trials may end early; None trains every one to its end.
 
     Reference:
         Pham and Le, AutoDropout, AAAI 2021, "Search Algorithm": `q_unfinished` holds up to C
@@ -55,8 +60,16 @@ def search_loop(
     observer.resumed(made - len(waiting), ledger.highest_reward(), ledger.baseline())
     if made:
         _log.info("going on: %d trials are final, %d more are to be trained", made - len(waiting), len(waiting))
+    if halving:
+        for trial in ledger.trials():
+            halving.add(trial)
     for trial in waiting:
         engine.submit(trial)
+
+    def begin(number: int) -> Sequence[Rung]:
+        ledger.start(number)
+        return halving.rungs(number) if halving else ()
+
     while True:
         # Updates come first: after a kill the loop takes them up where it would have made them.
         while (learned := finished.flush()) is not None:
@@ -71,7 +84,11 @@ def search_loop(
                 engine.submit(trial)
         if not len(unfinished):
             return
-        _finish_one(ledger, engine, unfinished, finished, observer)
+        final = _finish_one(ledger, engine, begin, unfinished, observer)
+        if final and halving:
+            halving.add(final)
+        if final and final.reward is not None:
+            finished.add(final)
 
 
 def _update(searcher: Searcher, ledger: Ledger, learned: list[Trial], observer: Observer) -> None:
@@ -83,13 +100,18 @@ def _update(searcher: Searcher, ledger: Ledger, learned: list[Trial], observer: 
 
 
 def _finish_one(
-    ledger: Ledger, engine: Engine, unfinished: UnfinishedQueue, finished: FinishedQueue, observer: Observer
-) -> None:
-    outcome = engine.wait(ledger.start).checked()
+    ledger: Ledger,
+    engine: Engine,
+    begin: Callable[[int], Sequence[Rung]],
+    unfinished: UnfinishedQueue,
+    observer: Observer,
+) -> Trial | None:
+    """Takes one outcome; returns its trial if that is final now."""
+    outcome = engine.wait(begin).checked()
     trial = unfinished.pop(outcome.number)
     if trial is None:
         _log.warning("an outcome of trial %d is ignored: it came before, or never was asked for", outcome.number)
-        return
+        return None
     failed = outcome.status is Status.FAILED
     trial = replace(trial, attempts=trial.attempts + 1, failures=trial.failures + failed, worker=outcome.worker)
     if failed and trial.failures < MAX_ATTEMPTS:
@@ -97,14 +119,13 @@ def _finish_one(
         _log.warning("%s; it is tried again", _told(trial, outcome))
         unfinished.add(trial)
         engine.submit(trial)
-        return
+        return None
     if not ledger.finish(outcome):
-        return
+        return None
     _log.log(logging.WARNING if outcome.reward is None else logging.INFO, _told(trial, outcome))
     trial = replace(trial, status=outcome.status, reward=outcome.reward, metrics=outcome.metrics)
     observer.trial_finished(trial)
-    if trial.reward is not None:
-        finished.add(trial)
+    return trial
 
 
 def _told(trial: Trial, outcome: Outcome) -> str:
@@ -113,6 +134,11 @@ def _told(trial: Trial, outcome: Outcome) -> str:
     attempt = f" (attempt {trial.attempts})" if trial.attempts > 1 else ""
     if outcome.status is Status.FINISHED:
         return f"trial {trial.number} finished{place}{attempt}: reward {outcome.reward:.6g}"
+    if outcome.status is Status.STOPPED:
+        part = outcome.metrics.get("stopped_at", math.nan)
+        return (
+            f"trial {trial.number} ended early{place}{attempt}, after {part:.0%}: expected reward {outcome.reward:.6g}"
+        )
     reason = " ".join(str(outcome.metrics.get("error", "no reason given")).split())
     if outcome.status is Status.INVALID:
         return f"trial {trial.number} is invalid{place}{attempt}: {reason}; it counts with reward {outcome.reward:g}"

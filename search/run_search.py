@@ -12,13 +12,15 @@ from tf_autodropout.search import report
 from tf_autodropout.search.comparison import Row, compare
 from tf_autodropout.search.confirmation import best_trial, confirm
 from tf_autodropout.search.engine_config import EngineConfig
-from tf_autodropout.search.engines import Engine
+from tf_autodropout.search.engines import Engine, InProcess
+from tf_autodropout.search.halving import Halving
 from tf_autodropout.search.ledger import Ledger, check_directory, storage_errors
 from tf_autodropout.search.log_file import log_file
 from tf_autodropout.search.loop import search_loop
 from tf_autodropout.search.observer import Observer, Observers
 from tf_autodropout.search.searchers import SEARCHERS
 from tf_autodropout.search.tasks.base import Task
+from tf_autodropout.search.tasks.delegating import ends_early
 from tf_autodropout.search.tasks.multi_worker import LeadingTask
 from tf_autodropout.search.tasks.registry import check_task
 from tf_autodropout.search.tensorboard import TensorBoard
@@ -55,6 +57,7 @@ def run(
     settings: Mapping[str, Any] | None = None,
     fresh_seeds: int = 3,
     finalists: int = FINALISTS,
+    halving: bool = False,
     observers: Sequence[Observer] = (),
     progress: Callable[[str], None] = lambda name: None,
 ) -> Search:
@@ -72,6 +75,7 @@ def run(
         fresh_seeds: Seeds of the final table; 0 leaves it out.
         finalists: The trials with the highest rewards that are retrained on two more seeds, before one of
             them is called the best; 1: the highest reward decides, as in the paper.
+        halving: End trials early that do not look promising, see `Halving`.
         observers: Hear of everything that happens.
         progress: Called with a few words on what is retrained, before each training after the search.
 
@@ -118,23 +122,29 @@ def run(
         "fresh_seeds": fresh_seeds,
         "finalists": finalists,
     }
+    judge = Halving(seed) if halving else None
+    if judge:
+        if not ends_early(child):
+            raise ValueError(f"Invalid value for 'halving'. The task {child.name} cannot end a training early")
+        config["halving"] = judge.describe()
+        arguments["halving"] = True
     ledger = Ledger(directory, config, arguments)
     try:
         with storage_errors(directory), log_file(directory) as log, contextlib.ExitStack() as closing:
             log.info("search on %s: %d trials by %s, seed %d", child.name, trials, searcher, seed)
             if isinstance(engine, Engine):
-                workers, trainer = engine, child
+                workers, calls = engine, InProcess(child, seed).calls
             else:
-                workers, trainer = where.start(task, settings, seed, child)
+                workers, calls = where.start(task, settings, seed, child)
             closing.callback(workers.close)
             heard = Observers([TensorBoard(directory / "tensorboard"), *observers])
             try:
-                search_loop(method, ledger, workers, child.space.decode, trials, CAPACITY, BATCH, heard)
+                search_loop(method, ledger, workers, child.space.decode, trials, CAPACITY, BATCH, heard, judge)
             finally:
                 heard.close()
             counts = ledger.counts()
             log.info("all trials are final: %s", ", ".join(f"{count} {status}" for status, count in counts.items()))
-            confirm(trainer, ledger, seed, finalists, progress)
+            confirm(calls, ledger, seed, finalists, progress)
             found = best_trial(ledger, finalists)
             if found is None:
                 raise RuntimeError(f"No trial has finished. The last one: {ledger.last_error()}")
@@ -142,7 +152,7 @@ def run(
             best, reward = found
             patterns = report.write_best(directory, best, reward, finalists, config)
             report.write_curve(directory, ledger.outcomes())
-            rows = compare(trainer, ledger, best, seed, fresh_seeds, progress) if fresh_seeds else []
+            rows = compare(calls, child.classics(), ledger, best, seed, fresh_seeds, progress) if fresh_seeds else []
             if rows:
                 report.write_table(directory, rows, child.score, child.lower_is_better, config)
             if isinstance(child, LeadingTask):

@@ -18,6 +18,7 @@ class Status(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
     FINISHED = "finished"
+    STOPPED = "stopped"  # ended at a rung; counts with the reward to be expected at its end, is never the best
     FAILED = "failed"  # raised on every attempt; takes no part in updates
     INVALID = "invalid"  # trained to a loss or reward that is not finite; counts with `INVALID_REWARD`
 
@@ -63,8 +64,8 @@ class Outcome:
 
     Args:
         number: Number of the trial.
-        status: `FINISHED`, `FAILED` or `INVALID`.
-        reward: Finite reward; 0 for an invalid trial, None for a failed one.
+        status: `FINISHED`, `STOPPED`, `FAILED` or `INVALID`.
+        reward: Finite reward; the expected one of a stopped trial, 0 for an invalid one, None for a failed one.
         metrics: Anything else worth keeping, as JSON types; the reason under `"error"`, the learning
             curve under `LEARNING_CURVE`.
         worker: What the log calls the one that trained it, such as `worker 3`; empty for this process.

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.engine_config import EngineConfig
 from tf_autodropout.search.engines import Engine, InProcess, WorkerProcesses
 from tf_autodropout.search.engines.attempt import trial_seed
-from tf_autodropout.search.engines.remote_task import RemoteTask
+from tf_autodropout.search.engines.base import Answer
 from tf_autodropout.search.engines.slots import machine_slots
 from tf_autodropout.search.tasks.base import Contender
 from tf_autodropout.search.trial import Outcome, Status, Suggestion, Trial
@@ -45,6 +46,14 @@ def outcomes(engine: Engine, count: int) -> list[Outcome]:
     assert sorted(started) == list(range(1, count + 1))
     assert sorted(outcome.number for outcome in found) == list(range(1, count + 1))
     return found
+
+
+def answers(engine: InProcess | WorkerProcesses, calls: Sequence[tuple[Any, ...]]) -> list[Answer]:
+    """The answers to calls after a search, in the order of the calls; each begins once or, after a fault, twice."""
+    started: list[int] = []
+    found = dict(engine.calls(calls, started.append))
+    assert set(started) == set(found) == set(range(len(calls)))
+    return [found[index] for index in sorted(found)]
 
 
 def reasons(found: Sequence[Outcome]) -> dict[str, int]:
@@ -106,16 +115,16 @@ def test_a_worker_that_dies_between_trials_costs_no_trial(tmp_path: Path) -> Non
         assert second.status is Status.FINISHED
         assert second.worker != first.worker
         # What follows a search is trained in a worker as well, and survives its death.
-        task = RemoteTask(FaultyTask(tmp_path), engine.call)
         plan(tmp_path, ["kill"])
-        assert task.train(PATTERNS, 7).metrics["seed"] == 7
-        assert task.test(Contender("all", PATTERNS), 1)["test"] == task.train(PATTERNS, 1).reward
+        assert answers(engine, [("train", PATTERNS, 7)])[0].value.metrics["seed"] == 7
+        trained, tested = answers(engine, [("train", PATTERNS, 1), ("test", Contender("all", PATTERNS), 1)])
+        assert tested.value["test"] == trained.value.reward
         plan(tmp_path, ["diverge"])
-        with pytest.raises(FloatingPointError, match="nan"):
-            task.train(PATTERNS, 7)
+        (answer,) = answers(engine, [("train", PATTERNS, 7)])
+        assert (answer.status, "nan" in answer.error) == (Status.INVALID, True)
         plan(tmp_path, ["raise", "raise"])
-        with pytest.raises(RuntimeError, match="a passing fault"):
-            task.test(Contender("none", PatternSet({})), 7)
+        (answer,) = answers(engine, [("test", Contender("none", PatternSet({})), 7)])
+        assert (answer.status, "a passing fault" in answer.error) == (Status.FAILED, True)
     finally:
         engine.close()
     seen = {line.split()[1] for line in (tmp_path / "trained").read_text().splitlines()}
@@ -238,3 +247,21 @@ def test_bad_engine_configs_are_refused(arguments: dict, match: str) -> None:
         EngineConfig(**arguments)
     with pytest.raises(ValueError, match="time_limit=0"):
         WorkerProcesses(broken, seed=0, time_limit=0)
+
+
+def test_calls_after_a_search_use_all_workers(tmp_path: Path) -> None:
+    engine = WorkerProcesses(MakeFaulty(tmp_path), seed=0, workers=2)
+    try:
+        plan(tmp_path, ["slow"] * 6)
+        found = answers(engine, [("train", PATTERNS, seed) for seed in range(6)])
+    finally:
+        engine.close()
+    assert [answer.value.metrics["seed"] for answer in found] == list(range(6))
+    workers = {line.split()[1] for line in (tmp_path / "trained").read_text().splitlines()}
+    assert len(workers) == 2
+
+
+def test_calls_in_this_process_come_in_order(tmp_path: Path) -> None:
+    plan(tmp_path, ["diverge"])
+    found = answers(InProcess(FaultyTask(tmp_path), 0), [("train", PATTERNS, seed) for seed in range(3)])
+    assert [answer.status for answer in found] == [Status.INVALID, Status.FINISHED, Status.FINISHED]

@@ -1,28 +1,12 @@
 """One attempt at one training: the same faults end in the same way in every engine."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from tf_autodropout.search.tasks.base import Task
-from tf_autodropout.search.trial import INVALID_REWARD, Outcome, Status
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a call of a task came to; goes from process to process.
-
-    Args:
-        status: `FINISHED` if the call returned, `INVALID` if the training diverged, else `FAILED`.
-        value: What the call returned.
-        error: Why it did not.
-        seconds: How long it took.
-    """
-
-    status: Status
-    value: Any = None
-    error: str = ""
-    seconds: float = 0.0
+from tf_autodropout.search.engines.base import Answer
+from tf_autodropout.search.tasks.base import Rung, Task
+from tf_autodropout.search.trial import INVALID_REWARD, Outcome, Status, Trial
 
 
 def attempt(task: Task, method: str, *arguments: Any) -> Answer:
@@ -30,7 +14,7 @@ def attempt(task: Task, method: str, *arguments: Any) -> Answer:
 
     Args:
         task: What trains children.
-        method: `"train"` or `"test"`.
+        method: `"train"`, `"train_by_rungs"` or `"test"`.
         *arguments: Arguments of the method.
     """
     begin = time.perf_counter()
@@ -51,6 +35,18 @@ def trial_seed(seed: int, number: int) -> int:
     return site_seed(seed, "trial", number)
 
 
+def training(trial: Trial, seed: int, rungs: Sequence[Rung]) -> tuple[Any, ...]:
+    """Returns the call that trains a trial: method and arguments for `attempt`.
+
+    Args:
+        trial: What is trained.
+        seed: Seed of the search.
+        rungs: Where it may end; none for a task that cannot end early.
+    """
+    own = trial_seed(seed, trial.number)
+    return ("train_by_rungs", trial.patterns, own, rungs) if rungs else ("train", trial.patterns, own)
+
+
 def outcome(number: int, answer: Answer, worker: str = "") -> Outcome:
     """Returns the outcome of a trial whose training came to `answer`.
 
@@ -61,7 +57,8 @@ def outcome(number: int, answer: Answer, worker: str = "") -> Outcome:
     """
     if answer.status is Status.FINISHED:
         metrics = dict(answer.value.metrics) | {"seconds": answer.seconds}
-        return Outcome(number, answer.status, answer.value.reward, metrics, worker)
+        status = Status.STOPPED if answer.value.stopped else Status.FINISHED
+        return Outcome(number, status, answer.value.reward, metrics, worker)
     reward = INVALID_REWARD if answer.status is Status.INVALID else None
     return Outcome(number, answer.status, reward, {"error": answer.error}, worker)
 

@@ -1,10 +1,12 @@
 """Trains trials one after the other in this process."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from tf_autodropout.search.engines.attempt import attempt, outcome, trial_seed
-from tf_autodropout.search.tasks.base import Task
+from tf_autodropout.search.engines.attempt import attempt, outcome, training
+from tf_autodropout.search.engines.base import Answer
+from tf_autodropout.search.tasks.base import Rung, Task
 from tf_autodropout.search.trial import Outcome, Trial
 
 
@@ -23,11 +25,14 @@ class InProcess:
     def submit(self, trial: Trial) -> None:
         self._waiting.append(trial)
 
-    def wait(self, started: Callable[[int], None]) -> Outcome:
+    def wait(self, started: Callable[[int], Sequence[Rung]]) -> Outcome:
         trial = self._waiting.popleft()
-        started(trial.number)
-        answer = attempt(self._task, "train", trial.patterns, trial_seed(self._seed, trial.number))
-        return outcome(trial.number, answer)
+        return outcome(trial.number, attempt(self._task, *training(trial, self._seed, started(trial.number))))
+
+    def calls(self, calls: Sequence[tuple[Any, ...]], started: Callable[[int], None]) -> Iterator[tuple[int, Answer]]:
+        for index, call in enumerate(calls):
+            started(index)
+            yield index, attempt(self._task, *call)
 
     def close(self) -> None:
         self._waiting.clear()

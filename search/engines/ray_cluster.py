@@ -3,13 +3,14 @@
 import logging
 import os
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from tf_autodropout.search.engines.attempt import Answer, attempt, check_time_limit, outcome, trial_seed
+from tf_autodropout.search.engines.attempt import attempt
+from tf_autodropout.search.engines.base import Answer
+from tf_autodropout.search.engines.worker_pool import PoolWorker, WorkerPool
 from tf_autodropout.search.tasks.base import Task
-from tf_autodropout.search.trial import Outcome, Status, Trial
+from tf_autodropout.search.trial import Status
 
 # Read by Ray when it is imported; a program that imports Ray before this module sets them itself. Who has no
 # token shall not run code here, and nothing is sent to Ray's makers.
@@ -23,7 +24,7 @@ _POLL_SECONDS = 5.0  # between two looks at which machines are there
 _log = logging.getLogger(__name__)
 
 
-class RayCluster:
+class RayCluster(WorkerPool["_Actor"]):
     """Long-lived Ray actors, each with its own task, device and compiled child.
 
     One actor per TPU host, else per GPU, else per CPU of the cluster. Machines that join are used within
@@ -61,67 +62,23 @@ class RayCluster:
         workers: int | None = None,
         time_limit: float | None = None,
     ) -> None:
-        check_time_limit(time_limit)
+        super().__init__(seed, time_limit)
         if workers is not None and workers < 1:
             raise ValueError(f"Invalid value for 'workers'. Expected an integer >= 1. Received: workers={workers}")
-        self._make_task, self._seed, self._time_limit = make_task, seed, time_limit
-        self._most = workers
+        self._make_task, self._most = make_task, workers
         self._owns_connection = not ray.is_initialized()
         if self._owns_connection:
             _connect(address)
         self._device, self._amount = _device()
-        self._actors: list[_Actor] = []
         self._nodes: dict[str, str] = {}
         self._looked = -_POLL_SECONDS
-        self._waiting: deque[Trial] = deque()
-        self._outcomes: deque[Outcome] = deque()
         self._failed_starts = 0
-
-    def submit(self, trial: Trial) -> None:
-        self._waiting.append(trial)
-
-    def wait(self, started: Callable[[int], None]) -> Outcome:
-        while True:
-            self._look()
-            for actor in self._actors:
-                if self._waiting and actor.idle:
-                    trial = self._waiting.popleft()
-                    started(trial.number)
-                    actor.send(("train", trial.patterns, trial_seed(self._seed, trial.number)), trial.number)
-            if self._outcomes:
-                return self._outcomes.popleft()
-            self._listen()
-
-    def call(self, method: str, *arguments: Any) -> Any:
-        """Calls a method of the task in an actor and returns its result, while no trial is there.
-
-        Raises:
-            FloatingPointError: the training diverged.
-            RuntimeError: it failed twice.
-        """
-        for last in (False, True):
-            self._look()
-            while not (idle := [actor for actor in self._actors if actor.idle]):
-                self._listen()
-                self._look()
-            actor = idle[0]
-            actor.send((method, *arguments))
-            while actor.busy:
-                self._listen()
-            answer = actor.answer
-            assert answer is not None
-            if answer.status is Status.FINISHED:
-                return answer.value
-            if answer.status is Status.INVALID:
-                raise FloatingPointError(answer.error)
-            if last:
-                raise RuntimeError(answer.error)
 
     def close(self) -> None:
         self._waiting.clear()
-        for actor in self._actors:
+        for actor in self._workers:
             ray.kill(actor.handle)
-        self._actors.clear()
+        self._workers.clear()
         if self._owns_connection:
             ray.shutdown()
 
@@ -140,16 +97,13 @@ class RayCluster:
         places = sum(int(node["Resources"].get(self._device, 0) // self._amount) for node in alive)
         if self._most is not None:
             places = min(places, self._most)
-        while len(self._actors) < places:
-            self._actors.append(_Actor(len(self._actors), self._make_task, self._device, self._amount))
+        while len(self._workers) < places:
+            self._workers.append(_Actor(len(self._workers), self._make_task, self._device, self._amount))
 
     def _listen(self) -> None:
-        """Waits until an actor answers, dies or hangs, and deals with it."""
-        pending = {actor.reference: actor for actor in self._actors if not actor.idle}
-        seconds = _POLL_SECONDS
-        if self._time_limit is not None:
-            since = [actor.since for actor in self._actors if actor.busy]
-            seconds = max(0.0, min([seconds, *(s + self._time_limit - time.monotonic() for s in since)]))
+        pending = {actor.reference: actor for actor in self._workers if not actor.idle}
+        limit = self._until_time_limit()
+        seconds = _POLL_SECONDS if limit is None else min(_POLL_SECONDS, limit)
         if not pending:
             time.sleep(seconds)
             return
@@ -158,11 +112,9 @@ class RayCluster:
             ready, _ = ray.wait(list(pending), num_returns=1, timeout=seconds)
         for reference in ready:
             self._hear(pending[reference])
-        for actor in self._actors:
-            late = self._time_limit is not None and time.monotonic() >= actor.since + self._time_limit
-            if actor.busy and late:
-                ray.kill(actor.handle, no_restart=False)
-                self._lost(actor, f"no result within the time limit of {self._time_limit:g} s")
+        for actor in self._late():
+            ray.kill(actor.handle, no_restart=False)
+            self._lost(actor, self._time_limit_reason())
 
     def _hear(self, actor: "_Actor") -> None:
         try:
@@ -182,24 +134,19 @@ class RayCluster:
             _log.warning("%s on machine %s does not start: %s; it tries again", actor.name, place, answer.error)
             actor.prepare()
 
-    def _answered(self, actor: "_Actor", answer: Answer) -> None:
-        if actor.number is not None:
-            self._outcomes.append(outcome(actor.number, answer, actor.name))
-        actor.answered(answer)
-
     def _lost(self, actor: "_Actor", reason: str) -> None:
-        doing = "between trials"
+        doing = actor.doing
         if actor.busy:
-            doing = f"in trial {actor.number}" if actor.number is not None else "in a training after the search"
             self._answered(actor, Answer(Status.FAILED, error=reason))
         _log.warning("%s ended %s: %s; it starts again where there is room", actor.name, doing, reason)
         actor.prepare()
 
 
-class _Actor:
-    """The search's view of one actor: where it is and what it does."""
+class _Actor(PoolWorker):
+    """The search's view of one actor."""
 
     def __init__(self, index: int, make_task: Callable[[], Task], device: str, amount: float) -> None:
+        super().__init__()
         self._index = index
         needs: dict[str, Any] = {"num_cpus": amount}
         if device == "TPU":
@@ -208,32 +155,20 @@ class _Actor:
             needs = {"num_gpus": amount}
         actor = ray.remote(_Trainer).options(max_restarts=-1, max_task_retries=0, **needs)
         self.handle: Any = actor.remote(make_task, device)
-        self.place, self.ready, self.busy = "", False, False
-        self.number: int | None = None
-        self.answer: Answer | None = None
-        self.since = 0.0
+        self.place = ""
         self.prepare()
 
     @property
     def name(self) -> str:
         return f"worker {self._index}" + (f" on machine {self.place}" if self.place else "")
 
-    @property
-    def idle(self) -> bool:
-        return self.ready and not self.busy
-
     def prepare(self) -> None:
         """Asks for an answer as soon as the actor has a place and its task, however often it is lost before."""
         self.ready = False
         self.reference = self.handle.prepare.options(max_task_retries=-1).remote()
 
-    def send(self, call: tuple[Any, ...], number: int | None = None) -> None:
-        """Sends a call, that of trial `number` if one is given."""
-        self.number, self.busy, self.since, self.answer = number, True, time.monotonic(), None
+    def _send(self, call: tuple[Any, ...]) -> None:
         self.reference = self.handle.call.remote(*call)
-
-    def answered(self, answer: Answer) -> None:
-        self.answer, self.busy, self.number = answer, False, None
 
 
 class _Trainer:

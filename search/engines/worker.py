@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable, Sequence
 from multiprocessing import connection, parent_process
 
-from tf_autodropout.search.engines.attempt import Answer, attempt
+from tf_autodropout.search.engines.attempt import attempt
+from tf_autodropout.search.engines.base import Answer
 from tf_autodropout.search.tasks.base import Task
 from tf_autodropout.search.trial import Status
 

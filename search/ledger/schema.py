@@ -44,7 +44,7 @@ CREATE TABLE evaluations (
     name TEXT NOT NULL, seed INTEGER NOT NULL, metrics TEXT NOT NULL, PRIMARY KEY (name, seed)
 );
 """
-FINAL = tuple(status.value for status in (Status.FINISHED, Status.FAILED, Status.INVALID))
+FINAL = tuple(status.value for status in Status if status not in (Status.QUEUED, Status.RUNNING))
 
 
 def check_directory(directory: Path, config: Mapping[str, Any] | None = None) -> None:

@@ -4,7 +4,7 @@ import fcntl
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -163,14 +163,6 @@ class Ledger(LedgerReader):
         """Stores the metrics of one further training, for the choice of the best or for the final table."""
         with self._transaction():
             self._db.execute("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?)", (name, seed, dump(metrics)))
-
-    def evaluate_once(self, name: str, seed: int, evaluate: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
-        """Returns the stored metrics of a further training, or calls `evaluate` and stores what it returns."""
-        metrics = self.evaluation(name, seed)
-        if metrics is None:
-            metrics = dict(evaluate())
-            self.add_evaluation(name, seed, metrics)
-        return metrics
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -1,11 +1,14 @@
 """The interface of a task: real data, a child network, a reward."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.space import SearchSpace
+
+RUNG_REWARDS = "rung_rewards"  # the metric with the validation rewards at the rungs that a training came to
 
 Progress = Callable[[int, int, float], None]  # steps done, steps in all, mean loss since the last call
 
@@ -15,16 +18,36 @@ def unheard(step: int, steps: int, loss: float) -> None:
 
 
 @dataclass(frozen=True)
+class Rung:
+    """A point of a training at which it is judged by its validation reward, and may end.
+
+    Args:
+        part: Share of the steps that are done, between 0 and 1.
+        threshold: A training with a lower reward ends here; minus infinity lets every one go on.
+        intercept: The final reward to be expected is `intercept + slope * reward`.
+        slope: See `intercept`.
+    """
+
+    part: float
+    threshold: float = -math.inf
+    intercept: float = 0.0
+    slope: float = 0.0
+
+
+@dataclass(frozen=True)
 class Result:
     """What a trained child is worth.
 
     Args:
-        reward: Finite number on the validation split; more is better.
+        reward: Finite number on the validation split; more is better. Of a training that ended at a rung, the one
+            to be expected at its end.
         metrics: Anything else worth keeping, as JSON types.
+        stopped: Whether the training ended at a rung.
     """
 
     reward: float
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    stopped: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +103,21 @@ class Task(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """Returns data, model and training settings, as JSON types: part of what identifies a run."""
+
+
+@runtime_checkable
+class EndsEarly(Protocol):
+    """A task that can judge a training while it runs."""
+
+    def train_by_rungs(self, patterns: PatternSet, seed: int, rungs: Sequence[Rung]) -> Result:
+        """Does what `train` does, but may end at a rung.
+
+        The metrics hold the rewards at the rungs that were reached under `RUNG_REWARDS`. A training that passes all
+        rungs has the reward that `train` gives it.
+
+        Raises:
+            FloatingPointError: the training diverged.
+        """
 
 
 @runtime_checkable

@@ -124,11 +124,12 @@ class Child:
             variable.assign(rng.permutation(value.reshape(-1)).reshape(value.shape))
         self._schedule.assign(self._order(np.random.default_rng([seed & 0xFFFFFFFF, 2])))
 
-    def train(self, progress: Progress = unheard) -> list[float]:
+    def train(self, progress: Progress = unheard, ends: Callable[[int], bool] = lambda done: False) -> list[float]:
         """Trains for all steps; returns the mean loss of each call, for the learning curve.
 
         Args:
             progress: Called after each call of the compiled function.
+            ends: Called after it, with the number of steps done; True ends the training.
 
         Raises:
             FloatingPointError: the loss is no longer finite.
@@ -140,6 +141,8 @@ class Child:
                 raise FloatingPointError(f"training loss is {loss} after {first + self._steps_per_call} steps")
             curve.append(loss)
             progress(first + self._steps_per_call, self.steps, loss)
+            if ends(first + self._steps_per_call):
+                break
         self.last_train_seconds = time.perf_counter() - start
         return curve
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.tasks.base import Contender, Task
+from tf_autodropout.search.tasks.base import Contender, EndsEarly, Task
 
 
 class DelegatingTask:
@@ -38,3 +38,10 @@ class DelegatingTask:
 
     def describe(self) -> dict[str, Any]:
         return self._task.describe()
+
+
+def ends_early(task: Task) -> bool:
+    """Returns whether a task, or the one that it wraps, has `train_by_rungs`."""
+    while isinstance(task, DelegatingTask):
+        task = task._task
+    return isinstance(task, EndsEarly)

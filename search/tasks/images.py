@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -12,8 +12,9 @@ from tf_autodropout.models import wide_resnet
 from tf_autodropout.models.wide_resnet import wide_resnet_sites
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.tasks.base import Contender, Progress, Result, unheard
+from tf_autodropout.search.tasks.base import Contender
 from tf_autodropout.search.tasks.child import Child, Split
+from tf_autodropout.search.tasks.child_task import ChildTask
 
 _EVALUATION_BATCH = 250
 
@@ -36,7 +37,7 @@ class Images:
 
 
 @dataclass
-class ImageTask:
+class ImageTask(ChildTask):
     """Trains a Wide ResNet on images; the reward is the validation accuracy.
 
     Args:
@@ -51,6 +52,9 @@ class ImageTask:
         weight_decay: L2 factor on the kernels.
         classic_rate: Rate of the Dropout in the final table.
     """
+
+    METRIC: ClassVar[str] = "valid_accuracy"
+    SCALE: ClassVar[float] = 100.0  # per cent
 
     name: str
     images: Images = field(repr=False)
@@ -72,20 +76,12 @@ class ImageTask:
     def space(self) -> SearchSpace:
         return SearchSpace(wide_resnet_sites(self.depth, self.width, self._input_shape), self.granularity)
 
-    def train(self, patterns: PatternSet, seed: int) -> Result:
-        child = self.child()
-        child.reset(patterns, seed)
-        curve = child.train()
-        accuracy = self._accuracy(child, self._valid)
-        metrics = {"valid_accuracy": accuracy, "train_loss": curve, "train_seconds": child.last_train_seconds}
-        return Result(accuracy, metrics)
+    def child_for(self, contender: Contender) -> Child:
+        return self.child(contender.dropout)
 
-    def test(self, contender: Contender, seed: int, progress: Progress = unheard) -> dict[str, float]:
-        child = self.child(contender.dropout)
-        child.reset(contender.patterns, seed)
-        child.train(progress)
-        splits = {"valid": self._valid, "test": self._test}
-        return {name: 100 * self._accuracy(child, split) for name, split in splits.items()}
+    def measure(self, child: Child, split: str) -> float:
+        examples = self._valid if split == "valid" else self._test
+        return child.evaluate(examples, _correct, _EVALUATION_BATCH)["accuracy"]
 
     def classics(self) -> list[Contender]:
         nothing = PatternSet({})
@@ -140,9 +136,6 @@ class ImageTask:
     @cached_property
     def _test(self) -> Split:
         return _split(*self.images.test)
-
-    def _accuracy(self, child: Child, split: Split) -> float:
-        return child.evaluate(split, _correct, _EVALUATION_BATCH)["accuracy"]
 
 
 def check_split_sizes(train_size: int, valid_size: int, batch_size: int, available: int) -> None:

@@ -1,6 +1,7 @@
 """One child across several processes or hosts: the first worker searches, the others train along."""
 
 import pickle
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import tensorflow as tf
 
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.engines.attempt import attempt
-from tf_autodropout.search.tasks.base import Contender, Progress, Result, Task, unheard
+from tf_autodropout.search.tasks.base import Contender, EndsEarly, Progress, Result, Rung, Task, unheard
 from tf_autodropout.search.tasks.delegating import DelegatingTask
 from tf_autodropout.search.tasks.placed import PlacedTask
 
@@ -31,6 +32,11 @@ class LeadingTask(DelegatingTask):
     def train(self, patterns: PatternSet, seed: int) -> Result:
         self._tell(("train", patterns, seed))
         return self._task.train(patterns, seed)
+
+    def train_by_rungs(self, patterns: PatternSet, seed: int, rungs: Sequence[Rung]) -> Result:
+        assert isinstance(self._task, EndsEarly)
+        self._tell(("train_by_rungs", patterns, seed, rungs))
+        return self._task.train_by_rungs(patterns, seed, rungs)
 
     def test(self, contender: Contender, seed: int, progress: Progress = unheard) -> dict[str, float]:
         self._tell(("test", contender, seed))

@@ -1,7 +1,7 @@
 """A task whose children train under a strategy and in a precision of its user's choice."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.strategy import make_strategy
-from tf_autodropout.search.tasks.base import Contender, Progress, Result, Task, unheard
+from tf_autodropout.search.tasks.base import Contender, EndsEarly, Progress, Result, Rung, Task, unheard
 from tf_autodropout.search.tasks.delegating import DelegatingTask
 from tf_autodropout.search.tasks.registry import make_task
 
@@ -32,6 +32,11 @@ class PlacedTask(DelegatingTask):
     def train(self, patterns: PatternSet, seed: int) -> Result:
         with self._placed():
             return self._task.train(patterns, seed)
+
+    def train_by_rungs(self, patterns: PatternSet, seed: int, rungs: Sequence[Rung]) -> Result:
+        assert isinstance(self._task, EndsEarly)
+        with self._placed():
+            return self._task.train_by_rungs(patterns, seed, rungs)
 
     def test(self, contender: Contender, seed: int, progress: Progress = unheard) -> dict[str, float]:
         with self._placed():

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -12,8 +12,9 @@ from tf_autodropout.models import transformer_lm
 from tf_autodropout.models.transformer_lm import transformer_sites
 from tf_autodropout.patterns import PatternSet, members
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.tasks.base import Contender, Progress, Result, unheard
+from tf_autodropout.search.tasks.base import Contender
 from tf_autodropout.search.tasks.child import Child, Split
+from tf_autodropout.search.tasks.child_task import ChildTask
 
 REWARD_SCALE = 80.0  # the paper's reward for language models is 80 / ValidPPL
 CLASSIC_SITES = ("softmax", "output", "ffn")
@@ -41,7 +42,7 @@ class Corpus:
 
 
 @dataclass
-class TextTask:
+class TextTask(ChildTask):
     """Trains `transformer_lm` on a corpus; the reward is 80 / validation perplexity.
 
     Args:
@@ -56,6 +57,8 @@ class TextTask:
         num_heads: Attention heads per layer.
         learning_rate: Peak of Adam's cosine decay.
     """
+
+    METRIC: ClassVar[str] = "valid_perplexity"
 
     name: str
     corpus: Corpus = field(repr=False)
@@ -74,16 +77,14 @@ class TextTask:
     def space(self) -> SearchSpace:
         return SearchSpace(transformer_sites(self.sequence_length, self.hidden_dim), self.granularity)
 
-    def train(self, patterns: PatternSet, seed: int, progress: Progress = unheard) -> Result:
-        self.child.reset(patterns, seed)
-        curve = self.child.train(progress)
-        perplexity = self._perplexity(self._valid)
-        metrics = {"valid_perplexity": perplexity, "train_loss": curve}
-        return Result(REWARD_SCALE / perplexity, metrics | {"train_seconds": self.child.last_train_seconds})
+    def child_for(self, contender: Contender) -> Child:
+        return self.child
 
-    def test(self, contender: Contender, seed: int, progress: Progress = unheard) -> dict[str, float]:
-        result = self.train(contender.patterns, seed, progress)
-        return {"valid": result.metrics["valid_perplexity"], "test": self._perplexity(self._test)}
+    def measure(self, child: Child, split: str) -> float:
+        return self._perplexity(self._valid if split == "valid" else self._test)
+
+    def reward(self, measure: float) -> float:
+        return REWARD_SCALE / measure
 
     def classics(self) -> list[Contender]:
         return [

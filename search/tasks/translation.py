@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import sacrebleu
@@ -14,8 +14,9 @@ from tf_autodropout.models.transformer_lm import transformer_sites
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.patterns.checks import invalid
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.tasks.base import Contender, Progress, Result, unheard
+from tf_autodropout.search.tasks.base import Contender
 from tf_autodropout.search.tasks.child import Child, Split
+from tf_autodropout.search.tasks.child_task import ChildTask
 from tf_autodropout.search.tasks.parallel_text import ParallelText
 from tf_autodropout.search.tasks.subwords import END, PADDING, START, Subwords, padded
 from tf_autodropout.search.tasks.text import classic
@@ -25,7 +26,7 @@ _LENGTH_STEP = 16  # sources are padded to multiples of it: a few static shapes 
 
 
 @dataclass
-class TranslationTask:
+class TranslationTask(ChildTask):
     """Trains `transformer` on sentence pairs; the reward is the BLEU on validation sentences.
 
     Source and target share one vocabulary of subwords and one embedding. Pairs with more than `max_length`
@@ -55,6 +56,8 @@ class TranslationTask:
     Raises:
         ValueError: more validation sentences than there are.
     """
+
+    METRIC: ClassVar[str] = "valid_bleu"
 
     name: str
     text: ParallelText = field(repr=False)
@@ -88,16 +91,15 @@ class TranslationTask:
     def space(self) -> SearchSpace:
         return SearchSpace(transformer_sites(self.max_length, self.hidden_dim), self.granularity)
 
-    def train(self, patterns: PatternSet, seed: int, progress: Progress = unheard) -> Result:
-        self.child.reset(patterns, seed)
-        curve = self.child.train(progress)
-        bleu = self._valid_bleu()
-        return Result(bleu, {"valid_bleu": bleu, "train_loss": curve, "train_seconds": self.child.last_train_seconds})
+    def child_for(self, contender: Contender) -> Child:
+        return self.child
 
-    def test(self, contender: Contender, seed: int, progress: Progress = unheard) -> dict[str, float]:
-        valid = self.train(contender.patterns, seed, progress).reward
-        source, references = self.text.test
-        return {"valid": valid, "test": self.bleu(self.translate(source, self.beams), references)}
+    def measure(self, child: Child, split: str) -> float:
+        if split == "test":
+            source, references = self.text.test
+            return self.bleu(self.translate(source, self.beams), references)
+        source, references = (side[: self.valid_size] for side in self.text.valid)
+        return self.bleu(self.translate(source, self.valid_beams), references)
 
     def samples(self, count: int = 5) -> list[dict[str, str]]:
         """Returns translations of the first test sentences by the child as it is now, with their references."""
@@ -192,10 +194,6 @@ class TranslationTask:
             return [tf.gather(sources, index), tf.gather(starts, index)], tf.gather(targets, index)
 
         return Split(examples, len(source))
-
-    def _valid_bleu(self) -> float:
-        source, references = (side[: self.valid_size] for side in self.text.valid)
-        return self.bleu(self.translate(source, self.valid_beams), references)
 
     def _loss(self, targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         """Smoothed cross-entropy (N, T), with a mean that is the mean over the tokens that are not padding."""

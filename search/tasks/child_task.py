@@ -1,0 +1,78 @@
+"""What tasks that train a `Child` have in common: the outline of a training, and its end at a rung."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from tf_autodropout.patterns import PatternSet
+from tf_autodropout.search.tasks.base import RUNG_REWARDS, Contender, Progress, Result, Rung, unheard
+from tf_autodropout.search.tasks.child import Child
+
+
+class ChildTask(ABC):
+    """Resets, trains and measures a child. A subclass says which child, how it is measured, and the reward."""
+
+    METRIC: ClassVar[str]  # name of the measure on the validation split among the metrics
+    SCALE: ClassVar[float] = 1.0  # from the measure to the units of `score`
+
+    @abstractmethod
+    def child_for(self, contender: Contender) -> Child:
+        """Returns the compiled child that trains with a contender's regularization."""
+
+    @abstractmethod
+    def measure(self, child: Child, split: str) -> float:
+        """Returns the measure of the child as it is now, on `"valid"` or `"test"`."""
+
+    def reward(self, measure: float) -> float:
+        """Returns the reward for a measure on the validation split."""
+        return measure
+
+    def train(self, patterns: PatternSet, seed: int) -> Result:
+        return self.train_by_rungs(patterns, seed, ())
+
+    def train_by_rungs(self, patterns: PatternSet, seed: int, rungs: Sequence[Rung]) -> Result:
+        return self._fit(Contender("", patterns), seed, rungs, unheard)
+
+    def test(self, contender: Contender, seed: int, progress: Progress = unheard) -> dict[str, float]:
+        valid = self._fit(contender, seed, (), progress).metrics[self.METRIC]
+        test = self.measure(self.child_for(contender), "test")
+        return {"valid": self.SCALE * valid, "test": self.SCALE * test}
+
+    def _fit(self, contender: Contender, seed: int, rungs: Sequence[Rung], progress: Progress) -> Result:
+        child = self.child_for(contender)
+        child.reset(contender.patterns, seed)
+        judge = _Judge(rungs, child.steps, lambda: self.measure(child, "valid"), self.reward)
+        metrics: dict[str, Any] = {
+            "train_loss": child.train(progress, judge),
+            "train_seconds": child.last_train_seconds,
+        }
+        if rungs:
+            metrics[RUNG_REWARDS] = judge.rewards
+        if judge.verdict is not None:
+            metrics["stopped_at"] = judge.verdict.part
+            expected = judge.verdict.intercept + judge.verdict.slope * judge.rewards[-1]
+            return Result(expected, metrics | {self.METRIC: judge.measured}, stopped=True)
+        valid = self.measure(child, "valid")
+        return Result(self.reward(valid), metrics | {self.METRIC: valid})
+
+
+class _Judge:
+    """Measures a child at the rungs; says when its training ends."""
+
+    def __init__(
+        self, rungs: Sequence[Rung], steps: int, measure: Callable[[], float], reward: Callable[[float], float]
+    ) -> None:
+        self._ahead, self._steps, self._measure, self._reward = list(rungs), steps, measure, reward
+        self.rewards: list[float] = []
+        self.measured = float("nan")
+        self.verdict: Rung | None = None  # the rung at which the training ended
+
+    def __call__(self, done: int) -> bool:
+        while self._ahead and done >= self._ahead[0].part * self._steps:
+            rung = self._ahead.pop(0)
+            self.measured = self._measure()
+            self.rewards.append(self._reward(self.measured))
+            if self.rewards[-1] < rung.threshold:
+                self.verdict = rung
+                return True
+        return False
