@@ -5,6 +5,7 @@ TASK ?= pydoc
 TRIALS ?= 32
 SEED ?= 0
 OUT ?= runs/$(TASK)
+ARGS ?= --engine processes
 BIN = $(VENV)/bin
 
 .PHONY: search test lint clean

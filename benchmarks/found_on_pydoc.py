@@ -5,7 +5,7 @@ one with the lowest mean validation perplexity over the fresh seeds counts. Each
 PatternSet, chosen among its four finalists on two more seeds, is retrained on the same three fresh
 seeds. Test perplexities are compared at the end, and no choice is made by them.
 
-    python benchmarks/found_on_pydoc.py --out runs/benchmark-pydoc        # about 80 minutes on 2 cores
+    python benchmarks/found_on_pydoc.py --out runs/benchmark-pydoc        # about 45 minutes on 2 cores
 
 A stopped benchmark goes on. The table is written to benchmarks/found_on_pydoc.md.
 """
@@ -13,39 +13,53 @@ A stopped benchmark goes on. The table is written to benchmarks/found_on_pydoc.m
 import argparse
 import json
 import statistics
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from environment import environment
 
 import tf_autodropout as tad
 from tf_autodropout.layers import site_seed
+from tf_autodropout.patterns import PatternSet
 from tf_autodropout.patterns.document import write_text
+from tf_autodropout.search.engine_config import EngineConfig
+from tf_autodropout.search.engines import WorkerProcesses
 from tf_autodropout.search.learner import LearnerConfig
 from tf_autodropout.search.tasks.base import Contender
-from tf_autodropout.search.tasks.pydoc import pydoc_task
-from tf_autodropout.search.tasks.text import TextTask, classic
+from tf_autodropout.search.tasks.registry import make_task
+from tf_autodropout.search.tasks.text import classic
+from tf_autodropout.search.trial import Status
 
 RATES = {
     "Dropout": (0.1, 0.2, 0.3, 0.4),
     "Variational Dropout": (0.1, 0.2, 0.3, 0.4),
     "Word Dropout": (0.1, 0.2, 0.3, 0.4),
 }
-FRESH_SEEDS = tuple(site_seed(0, "benchmark", index) for index in range(3))
+FRESH = 3  # seeds
 
 
-def scores(task: TextTask, contender: Contender, store: Path) -> dict[str, float]:
-    """Returns mean validation and test perplexity over the fresh seeds, kept in `store`."""
-    path = store / f"{contender.name.replace(' ', '_')}.json"
-    if not path.exists():
-        results = [task.test(contender, seed) for seed in FRESH_SEEDS]
-        write_text(path, json.dumps({split: [r[split] for r in results] for split in ("valid", "test")}))
-    kept = json.loads(path.read_text())
-    row = {split: statistics.fmean(kept[split]) for split in ("valid", "test")}
-    row["deviation"] = statistics.stdev(kept["test"])
-    print(
-        f"{contender.name:28} valid {row['valid']:7.2f}  test {row['test']:7.2f} ± {row['deviation']:.2f}", flush=True
-    )
-    return row
+def scores(contenders: Sequence[Contender], store: Path) -> dict[str, dict[str, float]]:
+    """Returns mean validation and test perplexity over the fresh seeds by name; each training is kept in `store`."""
+    jobs = [(c, s, store / f"{c.name.replace(' ', '_')}-{s}.json") for c in contenders for s in range(FRESH)]
+    missing = [job for job in jobs if not job[2].exists()]
+    workers = WorkerProcesses(partial(make_task, "pydoc"), seed=0)
+    try:
+        calls = [("test", contender, site_seed(0, "benchmark", index)) for contender, index, _ in missing]
+        for place, answer in workers.calls(calls, lambda place: None):
+            if answer.status is not Status.FINISHED:
+                raise RuntimeError(answer.error)
+            write_text(missing[place][2], json.dumps(answer.value))
+    finally:
+        workers.close()
+    rows: dict[str, dict[str, float]] = {}
+    for contender in contenders:
+        kept = [json.loads(path.read_text()) for one, _, path in jobs if one is contender]
+        row = {split: statistics.fmean(one[split] for one in kept) for split in ("valid", "test")}
+        row["deviation"] = statistics.stdev(one["test"] for one in kept)
+        rows[contender.name] = row
+        print(f"{contender.name:28} valid {row['valid']:7.2f}  test {row['test']:7.2f} ± {row['deviation']:.2f}")
+    return rows
 
 
 def main() -> None:
@@ -59,33 +73,30 @@ def main() -> None:
     options = parser.parse_args()
     store = options.out / "fresh-seeds"
     store.mkdir(parents=True, exist_ok=True)
-    task = pydoc_task()
-
-    rows = {"no dropout": scores(task, task.classics()[0], store)}
-    for name, rates in RATES.items():
-        for rate in rates:
-            contender = classic(name, rate)
-            rows[contender.name] = scores(task, contender, store)
+    nothing = Contender("no dropout", PatternSet({}))
+    rows = scores([nothing, *(classic(name, rate) for name, rates in RATES.items() for rate in rates)], store)
     tuned = min((name for name in rows if name != "no dropout"), key=lambda name: rows[name]["valid"])
-    found = {}
+    best = []
     for seed in options.searches:
         result = tad.search.run(
-            task,
+            "pydoc",
             options.trials,
             options.out / f"{options.searcher}-{seed}",
             seed=seed,
             searcher=options.searcher,
             fresh_seeds=0,
+            engine=EngineConfig("processes"),
         )
-        name = f"{options.searcher}, seed {seed}"
-        found[name] = scores(task, Contender(name, result.best), store)
+        best.append(Contender(f"{options.searcher}, seed {seed}", result.best))
+        print(f"search {seed}: trial {result.best.provenance['trial']}, reward {result.reward:.4f}", flush=True)
+    found = scores(best, store)
     wins = sum(row["test"] < rows[tuned]["test"] for row in found.values())
 
     lines = [
         "# Found PatternSets against the classics on `pydoc`",
         "",
         f"{environment()} Command: `python benchmarks/found_on_pydoc.py --trials {options.trials} --searcher "
-        f"{options.searcher}`. Lower perplexity is better; mean over {len(FRESH_SEEDS)} fresh seeds, ± standard "
+        f"{options.searcher}`. Lower perplexity is better; mean over {FRESH} fresh seeds, ± standard "
         f"deviation of the test perplexity. Learner: `{LearnerConfig()}`.",
         "",
         "| | validation | test | ± |",
