@@ -5,7 +5,7 @@ TASK ?= pydoc
 TRIALS ?= 32
 SEED ?= 0
 OUT ?= runs/$(TASK)
-ARGS ?= --engine processes
+ARGS ?= --engine processes --workers 2
 BIN = $(VENV)/bin
 
 .PHONY: search test lint clean
