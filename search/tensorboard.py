@@ -37,6 +37,8 @@ class TensorBoard(Observer):
                 self._best = max(self._best, trial.reward)
                 tf.summary.scalar("trial/reward", trial.reward)
                 tf.summary.scalar("trial/best_so_far", self._best)
+            elif trial.status is Status.STOPPED and trial.reward is not None:
+                tf.summary.scalar("trial/expected_reward", trial.reward)
             for name, value in trial.metrics.items():
                 if isinstance(value, int | float):
                     tf.summary.scalar(f"trial/{name}", value)

@@ -14,6 +14,7 @@ from tf_autodropout.search.ledger import Ledger, LedgerReader
 
 COMMAND = [sys.executable, "-m", "tf_autodropout.search"]
 ROOT = Path(__file__).parents[1]
+TABLE = str(ROOT / "benchmarks" / "searchers.json")
 SMALL = ["search", "digits", "--trials", "3", "--steps", "20", "--fresh-seeds", "2"]
 
 
@@ -144,6 +145,7 @@ def broken(tmp_path: Path, change) -> Path:
         (["search", "pydoc", "--out", "TMP/notes.txt"], "is a file"),
         (["search", "digits", "--steps", "20", "--out", "/proc/nowhere"], "cannot write"),
         (["search", "cifar10-small", "--image-size", "7", "--out", "OUT"], "4, 8, 16 or 32"),
+        (["search", "tabular", "--table", TABLE, "--halving", "--out", "OUT"], "cannot end a training early"),
         (["resume", "TMP"], "holds no run"),
         (["resume", "OUT", "--trials", "0"], "'--trials': 0"),
         (["export", "TMP", "--parquet", "TMP/t.parquet"], "holds no run"),
