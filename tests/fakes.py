@@ -93,7 +93,7 @@ class RecordingSearcher(RandomSearch):
         return repr(self.batches).encode()
 
     def restore(self, version: int, state: bytes | None, suggested: int) -> None:
-        super().restore(version, state, suggested)
+        super().restore(version, None, suggested)
         self.batches = eval(state) if state else []
 
 

@@ -143,7 +143,7 @@ def test_evolution_prefers_the_best_of_a_tournament_as_often_as_it_says() -> Non
 def test_evolutions_log_probabilities_are_those_of_all_mutants() -> None:
     searcher = RegularizedEvolution(SPACE, 3, population=5, tournament=2)
     taught(searcher, updates=1, batch=5)
-    members = {m for m in map(tuple, searcher._members.tokens.tolist())}
+    members = {m for m in map(tuple, searcher._history.tokens.tolist())}
     mutants = {
         (*m[:i], value, *m[i + 1 :]) for m in members for i, size in enumerate(SIZES) for value in range(size)
     } - members

@@ -25,7 +25,8 @@ class History:
         """Adds trials with rewards."""
         tokens = [trial.suggestion.tokens for trial in trials]
         rewards = [trial.reward for trial in trials if trial.reward is not None]
-        start = -self._keep if self._keep else 0
+        total = len(self) + len(rewards)
+        start = 0 if self._keep is None else max(0, total - self._keep)
         self.tokens = np.concatenate([self.tokens, np.array(tokens, np.int16)])[start:]
         self.rewards = np.concatenate([self.rewards, np.array(rewards, float)])[start:]
 

@@ -1,18 +1,15 @@
 """Regularized evolution: mutate the best of a few, forget the oldest."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from tf_autodropout.search.searchers.history import History
-from tf_autodropout.search.searchers.staleness import staleness
+from tf_autodropout.search.searchers.history_searcher import HistorySearcher
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.trial import Suggestion, Trial
 
 
-class RegularizedEvolution:
+class RegularizedEvolution(HistorySearcher):
     """Keeps the newest finished trials, and suggests mutants of the best of a random few of them.
 
     The population is the newest `population` finished trials, however good the older ones were. A
@@ -48,56 +45,25 @@ class RegularizedEvolution:
         for name, value in (("population", population), ("tournament", tournament)):
             if value < 1:
                 raise ValueError(f"Invalid value for '{name}'. Expected >= 1. Received: {name}={value}")
-        self._sizes, self._seed = space.vocabulary_sizes, seed
+        super().__init__(space, seed, keep=population)
         self._population, self._tournament = population, tournament
-        self._members = History(len(self._sizes), keep=population)
         self._mutable = [decision for decision, size in enumerate(self._sizes) if size > 1]
-        self._ranking = self._rank()
-        self._version = self._suggested = 0
-
-    @property
-    def version(self) -> int:
-        return self._version
-
-    def suggest(self, count: int) -> list[Suggestion]:
-        suggestions = []
-        for _ in range(count):
-            rng = np.random.default_rng([self._seed & 0xFFFFFFFF, self._version, self._suggested])
-            tokens = self._mutant(rng) if self._full else tuple(int(rng.integers(size)) for size in self._sizes)
-            suggestions.append(Suggestion(tokens, self._log_prob(tokens), self._version))
-            self._suggested += 1
-        return suggestions
-
-    def update(self, trials: Sequence[Trial]) -> dict[str, float]:
-        self._members.add(trials)
-        self._ranking = self._rank()
-        rewards = [trial.reward for trial in trials if trial.reward is not None]
-        metrics = {
-            "mean_reward": sum(rewards) / len(rewards),
-            "population_mean_reward": float(self._members.rewards.mean()),
-        }
-        metrics |= staleness(trials, self._version)
-        self._version, self._suggested = self._version + 1, 0
-        return metrics
-
-    def state(self) -> bytes:
-        return self._members.state()
-
-    def restore(self, version: int, state: bytes | None, suggested: int) -> None:
-        self._members.restore(state)
-        self._ranking = self._rank()
-        self._version, self._suggested = version, suggested
+        self._learn()
 
     def describe(self) -> dict[str, Any]:
         return {"name": self.name, "population": self._population, "tournament": self._tournament}
 
     @property
     def _full(self) -> bool:
-        return len(self._members) == self._population
+        return len(self._history) == self._population
 
-    def _rank(self) -> np.ndarray:
-        """The tokens of the population, `(P, L)`, best first, the older of equals first."""
-        return self._members.tokens[np.argsort(-self._members.rewards, kind="stable")]
+    def _learn(self) -> dict[str, float]:
+        # The tokens of the population, (P, L), best first, the older of equals first.
+        self._ranking = self._history.tokens[np.argsort(-self._history.rewards, kind="stable")]
+        return {"population_mean_reward": float(self._history.rewards.mean())} if len(self._history) else {}
+
+    def _draw(self, rng: np.random.Generator) -> tuple[int, ...]:
+        return self._mutant(rng) if self._full else tuple(int(rng.integers(size)) for size in self._sizes)
 
     def _mutant(self, rng: np.random.Generator) -> tuple[int, ...]:
         rank = rng.integers(self._population, size=self._tournament).min()  # the best of the draws

@@ -1,20 +1,17 @@
 """Thompson sampling with an additive model of the reward: the sample-efficient searcher, ours."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from tf_autodropout.search.searchers.history import History
-from tf_autodropout.search.searchers.staleness import staleness
+from tf_autodropout.search.searchers.history_searcher import HistorySearcher
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.trial import Suggestion, Trial
 
 _NOISE_RATIOS = np.geomspace(1e-3, 1e3, 19)  # variance of the noise over the prior variance of a score
 
 
-class Thompson:
+class Thompson(HistorySearcher):
     """Takes the reward for a sum of one score a token, and acts on scores drawn from what is known of them.
 
     The model: the reward of a sequence, less the mean of all rewards, is the sum of the scores of its
@@ -54,57 +51,29 @@ class Thompson:
     def __init__(self, space: SearchSpace, seed: int, exploration: float = 0.3) -> None:
         if not exploration >= 0:
             raise ValueError(f"Invalid value for 'exploration'. Expected >= 0. Received: exploration={exploration}")
-        self._sizes, self._seed, self._exploration = np.array(space.vocabulary_sizes), seed, exploration
+        super().__init__(space, seed)
+        self._exploration = exploration
         self._first = np.cumsum(self._sizes) - self._sizes  # (L,): column of the first value of each decision
-        self._history = History(len(self._sizes))
-        self._version = self._suggested = 0
-        self._mean, self._factor = self._prior()
-
-    @property
-    def version(self) -> int:
-        return self._version
-
-    def suggest(self, count: int) -> list[Suggestion]:
-        suggestions = []
-        for _ in range(count):
-            rng = np.random.default_rng([self._seed & 0xFFFFFFFF, self._version, self._suggested])
-            # With no trials yet scores are alike in all directions: the best of each decision is uniformly random.
-            scale = self._exploration if len(self._history) else 1.0
-            scores = self._mean + scale * (self._factor @ rng.standard_normal(len(self._mean)))
-            tokens = tuple(int(values.argmax()) for values in np.split(scores, self._first[1:]))
-            suggestions.append(Suggestion(tokens, 0.0, self._version))
-            self._suggested += 1
-        return suggestions
-
-    def update(self, trials: Sequence[Trial]) -> dict[str, float]:
-        self._history.add(trials)
-        noise, score = self._fit()
-        metrics = {
-            "mean_reward": float(self._history.rewards[-len(trials) :].mean()),
-            "baseline": float(self._history.rewards.mean()),
-            "noise_deviation": noise,
-            "score_deviation": score,
-        }
-        metrics |= staleness(trials, self._version)
-        self._version, self._suggested = self._version + 1, 0
-        return metrics
-
-    def state(self) -> bytes:
-        return self._history.state()
-
-    def restore(self, version: int, state: bytes | None, suggested: int) -> None:
-        self._history.restore(state)
-        self._mean, self._factor = self._prior()
-        if len(self._history):
-            self._fit()
-        self._version, self._suggested = version, suggested
+        self._learn()
 
     def describe(self) -> dict[str, Any]:
         return {"name": self.name, "exploration": self._exploration}
 
-    def _prior(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean of the scores, `(P,)`, and a factor, `(P, P)`, that times its transpose is their covariance."""
-        return np.zeros(self._sizes.sum()), np.eye(self._sizes.sum())
+    def _draw(self, rng: np.random.Generator) -> tuple[int, ...]:
+        # With no trials yet scores are alike in all directions: the best of each decision is uniformly random.
+        scale = self._exploration if len(self._history) else 1.0
+        scores = self._mean + scale * (self._factor @ rng.standard_normal(len(self._mean)))
+        return tuple(int(values.argmax()) for values in np.split(scores, self._first[1:]))
+
+    def _learn(self) -> dict[str, float]:
+        if not len(self._history):
+            # Mean of the scores, (P,), and a factor, (P, P), that times its transpose is their covariance.
+            count = sum(self._sizes)
+            self._mean, self._factor = np.zeros(count), np.eye(count)
+            return {}
+        noise, score = self._fit()
+        baseline = float(self._history.rewards.mean())
+        return {"baseline": baseline, "noise_deviation": noise, "score_deviation": score}
 
     def _fit(self) -> tuple[float, float]:
         """Sets the posterior; returns the standard deviations of noise and scores, in units of the reward."""
