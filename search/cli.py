@@ -1,6 +1,7 @@
 """The command line `tf-autodropout`."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import click
 from rich.console import Console
 
 from tf_autodropout.search.engine_config import EngineConfig
-from tf_autodropout.search.engine_options import engine_options
+from tf_autodropout.search.engine_options import engine_options, place_options
 from tf_autodropout.search.ledger import LedgerReader, check_directory, stored_config
 from tf_autodropout.search.quiet import quiet_tensorflow
 from tf_autodropout.search.searchers import SEARCHERS
@@ -105,7 +106,7 @@ def search(
 @cli.command()
 @click.argument("directory", metavar="DIR", type=_PATH)
 @click.option("--trials", type=click.IntRange(1), help="Trials of the whole run, to make more.  [as before]")
-@engine_options
+@place_options
 def resume(directory: Path, trials: int | None, engine: EngineConfig) -> None:
     """Go on with the search in DIR; everything else is as it was begun, but it may go on elsewhere."""
     reader = LedgerReader(directory)
@@ -117,6 +118,7 @@ def resume(directory: Path, trials: int | None, engine: EngineConfig) -> None:
         raise ValueError(
             f"Invalid value for 'trials'. Expected at least those of the run, {arguments['trials']}. Received: {trials}"
         )
+    engine = replace(engine, precision=arguments.pop("precision", "float32"))
     _search(directory, engine, **arguments | ({"trials": trials} if trials else {}))
 
 

@@ -25,18 +25,23 @@ _OPTIONS = (
         show_default=True,
         help="What a child trains on.",
     ),
-    click.option("--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True),
     click.option("--address", help="Ray cluster, as host:port or auto.  [one of its own]"),
 )
+_precision = click.option("--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True)
 _NAMES = tuple(field.name for field in fields(EngineConfig))
 
 
 def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options to a command, which takes them as one `EngineConfig` called `engine`."""
+    return _precision(place_options(command))
+
+
+def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds those options that may change when a run goes on: all but the precision."""
 
     @functools.wraps(command)
     def with_config(**arguments: Any) -> Any:
-        config = EngineConfig(**{name: arguments.pop(name) for name in _NAMES})
+        config = EngineConfig(**{name: arguments.pop(name) for name in _NAMES if name in arguments})
         return command(engine=config, **arguments)
 
     for option in reversed(_OPTIONS):

@@ -121,6 +121,7 @@ def run(
         "settings": dict(settings or {}),
         "fresh_seeds": fresh_seeds,
         "finalists": finalists,
+        "precision": where.precision,
     }
     judge = Halving(seed) if halving else None
     if judge:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import tf_autodropout as tad
+from tf_autodropout.search import cli
+from tf_autodropout.search.engine_config import EngineConfig
 from tf_autodropout.search.ledger import Ledger, LedgerReader
 
 COMMAND = [sys.executable, "-m", "tf_autodropout.search"]
@@ -216,3 +218,12 @@ def test_help_does_not_load_tensorflow() -> None:
 
 def test_version() -> None:
     assert tad.__version__ in call("--version").stdout
+
+
+def test_resume_goes_on_in_the_precision_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = {"task": "digits", "trials": 4, "precision": "bfloat16"}
+    Ledger(tmp_path / "run", {"task": {"name": "digits"}}, arguments).close()
+    heard: list[tuple[EngineConfig, dict[str, object]]] = []
+    monkeypatch.setattr(cli, "_search", lambda out, engine, **arguments: heard.append((engine, arguments)))
+    cli.cli(["resume", str(tmp_path / "run"), "--engine", "processes", "--trials", "9"], standalone_mode=False)
+    assert heard == [(EngineConfig("processes", precision="bfloat16"), {"task": "digits", "trials": 9})]
