@@ -118,7 +118,8 @@ def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate()
     assert process.returncode == 130
-    assert errors.strip() == "stopped; the same command goes on"
+    # Native code that the signal hits may print an exception that it cannot pass on, before this line.
+    assert errors.splitlines()[-1] == "stopped; the same command goes on"
 
 
 def good_file(tmp_path: Path) -> Path:

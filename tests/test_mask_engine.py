@@ -207,7 +207,7 @@ def small_network(patterns, mutable):
     return keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(x)))
 
 
-@pytest.mark.parametrize("mutable", [False, True])
+@pytest.mark.parametrize("mutable", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_train_step_with_every_kind_of_pattern_is_legal_on_a_tpu(mutable):
     model = small_network(list(KINDS.values()), mutable)
     assert len(pattern_layers(model)) == len(KINDS)

@@ -37,8 +37,8 @@ class History:
         return buffer.getvalue()
 
     def restore(self, state: bytes | None) -> None:
-        """Goes back to what `state` returned; None: to the beginning."""
-        if state is None:
+        """Goes back to what `state` returned; None or nothing: to the beginning."""
+        if not state:
             self.tokens, self.rewards = self.tokens[:0], self.rewards[:0]
             return
         with np.load(io.BytesIO(state)) as arrays:
