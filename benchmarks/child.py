@@ -47,7 +47,8 @@ def bare_steps(child: Child) -> float:
     model = keras.models.clone_model(child.model, clone_function=lambda layer: plain(layer))
     seconds = []
     optimizer = type(child.optimizer).from_config(child.optimizer.get_config())
-    bare = Child(model, optimizer, child._loss, child._train, child.steps, child.batch_size, child._steps_per_call)
+    sizes = child.steps, child.batch_size, child._steps_per_call
+    bare = Child(model, optimizer, child._loss, child._train, *sizes, jit_compile=child._jit_whole)
     for _ in range(TRIALS + 1):
         bare._schedule.assign(child._schedule)
         bare.train()
