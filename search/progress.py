@@ -53,15 +53,13 @@ class ProgressLine(Observer):
         if trial.status is trials.Status.FINISHED and trial.reward is not None:
             self._best = trial.reward if self._best is None else max(self._best, trial.reward)
         self._progress.update(self._task, completed=self._done, note=self._note())
-        if trial.status is trials.Status.STOPPED and not self._console.is_terminal:
-            ended = f"ended after {trial.metrics['stopped_at']:.0%}, expected reward {trial.reward:.4f}"
-            self._console.print(f"{self._done}/{self._total}  trial {trial.number}: {ended}  {self._note()}")
-        elif trial.status not in (trials.Status.FINISHED, trials.Status.STOPPED):
+        if trial.status not in (trials.Status.FINISHED, trials.Status.STOPPED):
             self._console.print(f"trial {trial.number} {trial.status}: {trial.metrics.get('error')}")
-        elif trial.status is trials.Status.FINISHED and not self._console.is_terminal:
-            self._console.print(
-                f"{self._done}/{self._total}  trial {trial.number}: reward {trial.reward:.4f}  {self._note()}"
-            )
+        elif not self._console.is_terminal:
+            told = f"reward {trial.reward:.4f}"
+            if trial.status is trials.Status.STOPPED:
+                told = f"ended after {trial.metrics['stopped_at']:.0%}, expected {told}"
+            self._console.print(f"{self._done}/{self._total}  trial {trial.number}: {told}  {self._note()}")
 
     def updated(self, version: int, metrics: Mapping[str, Any]) -> None:
         self._baseline = metrics.get("baseline", self._baseline)

@@ -122,13 +122,13 @@ def run(
         "fresh_seeds": fresh_seeds,
         "finalists": finalists,
         "precision": where.precision,
+        "halving": halving,
     }
     judge = Halving(seed) if halving else None
     if judge:
         if not ends_early(child):
             raise ValueError(f"Invalid value for 'halving'. The task {child.name} cannot end a training early")
         config["halving"] = judge.describe()
-        arguments["halving"] = True
     ledger = Ledger(directory, config, arguments)
     try:
         with storage_errors(directory), log_file(directory) as log, contextlib.ExitStack() as closing:

@@ -47,17 +47,17 @@ class HistorySearcher(ABC):
     def update(self, trials: Sequence[Trial]) -> dict[str, float]:
         self._history.add(trials)
         rewards = [trial.reward for trial in trials if trial.reward is not None]
-        metrics = {"mean_reward": sum(rewards) / len(rewards)} | self._learn() | staleness(trials, self._version)
+        metrics = {"mean_reward": sum(rewards) / len(rewards)} | staleness(trials, self._version)
         self._version, self._suggested = self._version + 1, 0
-        return metrics
+        return metrics | self._learn()
 
     def state(self) -> bytes:
         return self._history.state()
 
     def restore(self, version: int, state: bytes | None, suggested: int) -> None:
         self._history.restore(state)
-        self._learn()
         self._version, self._suggested = version, suggested
+        self._learn()
 
     @abstractmethod
     def _draw(self, rng: np.random.Generator) -> tuple[int, ...]:
