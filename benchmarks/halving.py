@@ -69,7 +69,7 @@ def replay(rewards: np.ndarray, order: np.ndarray) -> tuple[float, bool, float, 
         *seen, final = rewards[place]
         for index, rung in enumerate(halving.rungs(number)):
             if seen[index] < rung.threshold:
-                expected = rung.intercept + rung.slope * seen[index]
+                expected = rung.expected(seen[index])
                 errors.append(expected - final)
                 halving.add(trial(number, seen[: index + 1], expected, Status.STOPPED))
                 steps += rung.part

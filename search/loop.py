@@ -16,7 +16,7 @@ from tf_autodropout.search.ledger import Ledger
 from tf_autodropout.search.observer import Observer
 from tf_autodropout.search.queues import FinishedQueue, UnfinishedQueue
 from tf_autodropout.search.searchers.base import Searcher
-from tf_autodropout.search.tasks.base import Rung
+from tf_autodropout.search.tasks.base import STOPPED_AT, Rung
 from tf_autodropout.search.trial import Outcome, Status, Trial
 
 MAX_ATTEMPTS = 2  # failed ones: a child that raised may have met a passing fault; one that raised twice has not
@@ -135,7 +135,7 @@ def _told(trial: Trial, outcome: Outcome) -> str:
     if outcome.status is Status.FINISHED:
         return f"trial {trial.number} finished{place}{attempt}: reward {outcome.reward:.6g}"
     if outcome.status is Status.STOPPED:
-        part = outcome.metrics.get("stopped_at", math.nan)
+        part = outcome.metrics.get(STOPPED_AT, math.nan)
         return (
             f"trial {trial.number} ended early{place}{attempt}, after {part:.0%}: expected reward {outcome.reward:.6g}"
         )

@@ -9,6 +9,7 @@ from rich.status import Status
 
 from tf_autodropout.search import trial as trials
 from tf_autodropout.search.observer import Observer
+from tf_autodropout.search.tasks.base import STOPPED_AT
 from tf_autodropout.search.trial import Trial
 
 
@@ -58,7 +59,7 @@ class ProgressLine(Observer):
         elif not self._console.is_terminal:
             told = f"reward {trial.reward:.4f}"
             if trial.status is trials.Status.STOPPED:
-                told = f"ended after {trial.metrics['stopped_at']:.0%}, expected {told}"
+                told = f"ended after {trial.metrics[STOPPED_AT]:.0%}, expected {told}"
             self._console.print(f"{self._done}/{self._total}  trial {trial.number}: {told}  {self._note()}")
 
     def updated(self, version: int, metrics: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.space import SearchSpace
 
 RUNG_REWARDS = "rung_rewards"  # the metric with the validation rewards at the rungs that a training came to
+STOPPED_AT = "stopped_at"  # the metric with the share of the steps after which a training ended early
 
 Progress = Callable[[int, int, float], None]  # steps done, steps in all, mean loss since the last call
 
@@ -32,6 +33,10 @@ class Rung:
     threshold: float = -math.inf
     intercept: float = 0.0
     slope: float = 0.0
+
+    def expected(self, reward: float) -> float:
+        """Returns the final reward to be expected of a training with this reward here."""
+        return self.intercept + self.slope * reward
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from tf_autodropout.patterns import PatternSet
-from tf_autodropout.search.tasks.base import RUNG_REWARDS, Contender, Progress, Result, Rung, unheard
+from tf_autodropout.search.tasks.base import RUNG_REWARDS, STOPPED_AT, Contender, Progress, Result, Rung, unheard
 from tf_autodropout.search.tasks.child import Child
+from tf_autodropout.search.trial import LEARNING_CURVE
 
 
 class ChildTask(ABC):
@@ -43,15 +44,14 @@ class ChildTask(ABC):
         child.reset(contender.patterns, seed)
         judge = _Judge(rungs, child.steps, lambda: self.measure(child, "valid"), self.reward)
         metrics: dict[str, Any] = {
-            "train_loss": child.train(progress, judge),
+            LEARNING_CURVE: child.train(progress, judge),
             "train_seconds": child.last_train_seconds,
         }
         if rungs:
             metrics[RUNG_REWARDS] = judge.rewards
         if judge.verdict is not None:
-            metrics["stopped_at"] = judge.verdict.part
-            expected = judge.verdict.intercept + judge.verdict.slope * judge.rewards[-1]
-            return Result(expected, metrics | {self.METRIC: judge.measured}, stopped=True)
+            metrics |= {STOPPED_AT: judge.verdict.part, self.METRIC: judge.measured}
+            return Result(judge.verdict.expected(judge.rewards[-1]), metrics, stopped=True)
         valid = self.measure(child, "valid")
         return Result(self.reward(valid), metrics | {self.METRIC: valid})
 
