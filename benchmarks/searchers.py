@@ -12,8 +12,7 @@ Gaussian of standard deviation 0.025, about that between two seeds of one Patter
 Measure: best-so-far reward of the surrogate itself, without the noise: the largest one among the trials so far.
 
 Run: `python benchmarks/searchers.py --out DIR`; it goes on where it stopped. Results: `benchmarks/searchers.md`
-and `searchers.png`; TPE, half a minute a seed, not run on all 100. Settings were chosen on the synthetic
-reward's seeds 100 to 105, none on this task.
+and `searchers.png`. Settings were chosen on the synthetic reward's seeds 100 to 105, none on this task.
 """
 
 import argparse
@@ -118,7 +117,8 @@ def picture(measured: dict[str, np.ndarray], path: Path) -> None:
         axes.fill_between(trials, mean - half, mean + half, color=str(shade), alpha=0.2, linewidth=0)
     axes.axhline(measured["random"].mean(0)[-1], color="0.6", linewidth=0.8)
     axes.set(xscale="log", xlim=(8, TRIALS), xlabel="trials", ylabel="best-so-far reward (mean, 95 % interval)")
-    axes.set_xticks([8, *MARKS], [str(mark) for mark in (8, *MARKS)], minor=False)
+    marks = (8, 16, *MARKS)
+    axes.set_xticks(marks, map(str, marks))
     axes.minorticks_off()
     axes.set_ylim(bottom=min((best.mean(0) - half_width(best))[7] for best in measured.values()) - 0.01)
     axes.legend(loc="lower right")
