@@ -17,7 +17,7 @@ from tf_autodropout.search.ledger import Ledger, LedgerReader
 COMMAND = [sys.executable, "-m", "tf_autodropout.search"]
 ROOT = Path(__file__).parents[1]
 TABLE = str(ROOT / "benchmarks" / "searchers.json")
-SMALL = ["search", "digits", "--trials", "3", "--steps", "20", "--fresh-seeds", "2"]
+SMALL = ["search", "pydoc", "--trials", "3", "--steps", "20", "--fresh-seeds", "2"]
 
 
 def call(*arguments: str, **kwargs) -> subprocess.CompletedProcess[str]:
@@ -30,7 +30,7 @@ def snapshot(directory: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """A small search on real digits, interrupted by kill -9 after its first trial and taken up again."""
+    """A small search on real text, interrupted by kill -9 after its first trial and taken up again."""
     out = tmp_path_factory.mktemp("cli") / "run"
     begun = [*SMALL, "--trials", "2", "--out", str(out)]
     process = subprocess.Popen([*COMMAND, *begun], cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -59,7 +59,7 @@ def test_a_search_ends_with_table_and_files_and_nothing_on_stderr(finished) -> N
     out, done = finished
     assert (done.returncode, done.stderr) == (0, "")
     assert "going on after" in done.stdout
-    assert "Retrained on 2 fresh seeds; test accuracy in %" in done.stdout
+    assert "Retrained on 2 fresh seeds; test perplexity, lower is better" in done.stdout
     for file in ("log.txt", "best.json", "best.png", "best_so_far.png", "report.md", "ledger.sqlite", "tensorboard"):
         assert (out / file).exists()
         assert file in done.stdout
@@ -93,7 +93,7 @@ def test_export_writes_the_table_and_its_card(finished, tmp_path: Path) -> None:
     assert "Fig" not in (tmp_path / "trials.parquet.md").read_text()
     card = (tmp_path / "trials.parquet.md").read_text()
     assert "3 finished" in card
-    assert "13. `stage" in card or "13. `stem" in card  # a name for each of the tokens
+    assert "34. `residual" in card  # a name for each of the tokens
 
 
 def test_resume_refuses_fewer_trials_and_loads_nothing_for_it(finished) -> None:

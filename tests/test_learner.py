@@ -45,9 +45,9 @@ def test_eq_3_by_hand_with_stale_and_fresh_trials_mixed() -> None:
     ratio = np.exp(now - behaviour)
     assert np.abs(ratio[:5] - 1).max() > 0.05  # stale indeed
     np.testing.assert_allclose(ratio[5:], 1.0, atol=1e-4)
+    scores = score_gradients(new, tokens)
     by_hand = [
-        sum(w * (r - baseline) * g[k] for w, r, g in zip(ratio, rewards, score_gradients(new, tokens), strict=True))
-        / len(tokens)
+        sum(w * (r - baseline) * g[k] for w, r, g in zip(ratio, rewards, scores, strict=True)) / len(tokens)
         for k in range(len(new.trainable_variables))
     ]
     for mine, ours in zip(by_hand, loss_gradient(new, tokens, behaviour, rewards, baseline), strict=True):
@@ -59,8 +59,9 @@ def test_at_zero_staleness_eq_3_equals_eq_2() -> None:
     controller = shaken(SIZES)
     tokens, behaviour = (x.numpy() for x in controller.sample(6, (5, 5)))
     rewards = np.linspace(0, 1, 6)
+    scores = score_gradients(controller, tokens)
     eq_2 = [
-        sum((r - 0.5) * g[k] for r, g in zip(rewards, score_gradients(controller, tokens), strict=True)) / 6
+        sum((r - 0.5) * g[k] for r, g in zip(rewards, scores, strict=True)) / 6
         for k in range(len(controller.trainable_variables))
     ]
     for mine, ours in zip(eq_2, loss_gradient(controller, tokens, behaviour, rewards, 0.5), strict=True):
@@ -73,7 +74,7 @@ def test_ratio_clip_limits_weights_from_above_only() -> None:
 
 
 def learner(**settings: float) -> Learner:
-    return Learner(Controller([2, 2], seed=0), LearnerConfig(**settings))
+    return Learner(Controller([2, 2], num_layers=1, seed=0), LearnerConfig(**settings))
 
 
 def test_the_baseline_is_a_moving_average_and_the_first_batch_its_own() -> None:
@@ -95,7 +96,7 @@ def test_updates_raise_the_probability_of_what_is_rewarded() -> None:
 
 
 def test_state_and_restore_go_on_alike() -> None:
-    first, second = learner(), Learner(Controller([2, 2], seed=7))
+    first, second = learner(), Learner(Controller([2, 2], num_layers=1, seed=7))
     tokens, behaviour = [[0, 1], [1, 0]], [np.log(0.25)] * 2
     first.update(tokens, behaviour, [0.0, 1.0])
     second.restore(first.state())
@@ -108,7 +109,7 @@ def test_state_and_restore_go_on_alike() -> None:
 
 def test_restore_refuses_another_controllers_state() -> None:
     with pytest.raises(ValueError, match="another controller"):
-        learner().restore(Learner(Controller([2, 2], num_layers=1)).state())
+        learner().restore(Learner(Controller([2, 2], num_layers=2)).state())
 
 
 def test_bad_batches_and_settings_are_refused() -> None:
