@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tests.fakes import SPACE, FakeTask
+from tests.fakes import SITES, FakeTask
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search import run
 from tf_autodropout.search.controller import Controller
@@ -21,10 +21,12 @@ from tf_autodropout.search.ledger import Ledger, StorageError
 from tf_autodropout.search.loop import search_loop
 from tf_autodropout.search.observer import Observer
 from tf_autodropout.search.searchers import Reinforce, reinforce
+from tf_autodropout.search.space import SearchSpace
 from tf_autodropout.search.tasks.base import Result
 from tf_autodropout.search.trial import Trial
 
 CONFIG = {"task": "fake"}
+SPACE = SearchSpace(SITES, "network")  # five tokens: each is sampled eagerly
 CAPACITY, BATCH = 10, 8
 SECONDS = 0.005  # of a child, so that kills find one running
 
