@@ -160,7 +160,10 @@ def _card(name: str, statuses: Mapping[str, int], config: Mapping[str, Any]) -> 
         "",
         "## Sites",
         "",
-        "| site | shape without the batch |",
+        "Shapes are without the batch: `(H, W, C)` of a map, `(T, C)` of a Transformer's tokens and features. At "
+        "`softmax`, on attention probabilities, the tokens are the keys and the features are heads and queries.",
+        "",
+        "| site | shape |",
         "|---|---|",
         *(f"| `{site}` | {tuple(shape)} |" for site, shape in space["sites"].items()),
         "",
