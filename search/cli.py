@@ -1,5 +1,6 @@
 """The command line `tf-autodropout`."""
 
+import sqlite3
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 from tf_autodropout.search.engine_config import EngineConfig
 from tf_autodropout.search.engine_options import engine_options, place_options
@@ -119,6 +121,9 @@ def resume(directory: Path, trials: int | None, engine: EngineConfig) -> None:
             f"Invalid value for 'trials'. Expected at least those of the run, {arguments['trials']}. Received: {trials}"
         )
     engine = replace(engine, precision=arguments.pop("precision", "float32"))
+    if engine.follows:
+        _follow(arguments["task"], arguments["settings"], engine)
+        return
     _search(directory, engine, **arguments | ({"trials": trials} if trials else {}))
 
 
@@ -130,7 +135,7 @@ def export(directory: Path, file: Path) -> None:
     from tf_autodropout.search.export import export_trials
 
     count, card = export_trials(directory, file)
-    Console().print(f"written: {file}, {count} trials, and {card}", soft_wrap=True)
+    Console().print(f"written: {file}, {count} trials, and {card}", markup=False, soft_wrap=True)
 
 
 def _search(out: Path, engine: EngineConfig, **arguments: Any) -> None:
@@ -149,7 +154,7 @@ def _search(out: Path, engine: EngineConfig, **arguments: Any) -> None:
         def retraining(name: str) -> None:
             interrupt.check()
             status.start()
-            status.update(f"retraining: {name}")
+            status.update(f"retraining: {escape(name)}")
 
         run(
             out=out,
@@ -163,7 +168,7 @@ def _search(out: Path, engine: EngineConfig, **arguments: Any) -> None:
         console.print()
         _print_report(console, out)
     files = sorted(path.name for path in out.iterdir() if not path.name.startswith(("ledger.sqlite-", "ledger.lock")))
-    console.print(f"\nin {out}: {', '.join(files)}")
+    console.print(f"\nin {out}: {', '.join(files)}", markup=False)
 
 
 @cli.command(
@@ -210,7 +215,7 @@ def train(task: str, file: Path | None, out: Path | None, seed: int, **task_sett
         for name, text in sample.items():
             console.print(f"{name:12}{text}", markup=False, highlight=False)
     if out:
-        console.print(f"in {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
+        console.print(f"in {out}: {', '.join(sorted(path.name for path in out.iterdir()))}", markup=False)
 
 
 def _follow(task: str, settings: dict[str, Any], engine: EngineConfig) -> None:
@@ -257,7 +262,7 @@ def plot(file: Path, out: Path | None, side: int, seed: int) -> None:
         from tf_autodropout.visualize import plot as draw
 
         save_figure(draw(patterns, shapes, seed=seed), target)
-    Console().print(f"written: {target}")
+    Console().print(f"written: {target}", markup=False)
 
 
 def _print_report(console: Console, directory: Path) -> None:
@@ -289,6 +294,8 @@ def main() -> None:
     except (click.exceptions.Abort, KeyboardInterrupt):
         print("stopped; the same command goes on", file=sys.stderr)
         sys.exit(_EXIT_STOPPED)
+    except sqlite3.Error as error:
+        _fail(f"the ledger cannot be read: {error}", 1)
     except (RuntimeError, ImportError) as error:  # an extra that is not installed
         _fail(str(error), 1)
 

@@ -1,5 +1,6 @@
 """The honest end of a search: the best PatternSet against the classics, on fresh seeds and test data."""
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from tf_autodropout.search.tasks.base import Contender
 from tf_autodropout.search.trial import Trial
 
 FOUND = "best PatternSet"
+_DIVERGED = {"valid": None, "test": None}  # what the ledger holds of such a training
 
 
 @dataclass(frozen=True)
@@ -20,13 +22,18 @@ class Row:
 
     Args:
         name: Name of the contender.
-        valid: Score on the validation split for each seed.
-        test: Score on the test split for each seed.
+        valid: Score on the validation split for each seed; NaN where the training diverged.
+        test: Score on the test split for each seed, alike.
     """
 
     name: str
     valid: tuple[float, ...]
     test: tuple[float, ...]
+
+    @classmethod
+    def of(cls, name: str, valid: Sequence[float | None], test: Sequence[float | None]) -> "Row":
+        """Makes a row from scores as JSON has them: None where the training diverged."""
+        return cls(name, *(tuple(math.nan if s is None else s for s in scores) for scores in (valid, test)))
 
     @property
     def mean(self) -> float:
@@ -62,12 +69,12 @@ def compare(
         progress: Called with the name of each contender before each training.
 
     Raises:
-        RuntimeError: a training diverged or failed. Going on begins with it.
+        RuntimeError: a training failed twice. Going on begins with it.
     """
     names = [f"{FOUND} #{best.number}", *(classic.name for classic in classics)]
     contenders = [Contender(FOUND, best.patterns), *classics]
     evaluations = [
-        Evaluation(name, index, ("test", contender, site_seed(seed, "fresh", index)), contender.name)
+        Evaluation(name, index, ("test", contender, site_seed(seed, "fresh", index)), contender.name, _DIVERGED)
         for name, contender in zip(names, contenders, strict=True)
         for index in range(count)
     ]
@@ -75,13 +82,18 @@ def compare(
     rows = []
     for place, contender in enumerate(contenders):
         own = scores[place * count : (place + 1) * count]
-        rows.append(Row(contender.name, tuple(s["valid"] for s in own), tuple(s["test"] for s in own)))
+        rows.append(Row.of(contender.name, [s["valid"] for s in own], [s["test"] for s in own]))
     return rows
 
 
 def verdict(rows: Sequence[Row], lower_is_better: bool) -> str:
     """Says what the numbers carry, and no more: whether the best PatternSet leads beyond the seeds' spread."""
     found, *classics = rows
+    if math.isnan(found.mean):
+        return "A training of the best PatternSet diverged: no comparison."
+    classics = [row for row in classics if not math.isnan(row.mean)]
+    if not classics:
+        return "Every classic diverged on some seed: no comparison."
     sign = 1 if lower_is_better else -1
     rival = min(classics, key=lambda row: sign * row.mean)
     lead = sign * (rival.mean - found.mean)

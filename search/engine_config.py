@@ -1,5 +1,6 @@
 """Where and how children are trained: a choice of engine and strategy. Brings TensorFlow only when used."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from tf_autodropout.search.tasks.base import Task
 
 ENGINES = ("in-process", "processes", "ray")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class EngineConfig:
     def task(self, task: "str | Task", settings: Mapping[str, Any] | None = None) -> "Task":
         """Returns the task as this process needs it: with the strategy if children are trained here.
 
+        If they are not, this process leaves the GPUs to those that train: TensorFlow sees none here any more.
+
         Args:
             task: Name of a task, or a `Task`.
             settings: Settings of a task given by name.
@@ -78,6 +82,7 @@ class EngineConfig:
         from tf_autodropout.search.tasks.placed import place
 
         if self.engine != "in-process":
+            _leave_gpus()
             return place(task, settings, "default", self.precision)
         placed = place(task, settings, self.strategy, self.precision)
         return placed if self.follows else lead(placed)
@@ -112,3 +117,13 @@ class EngineConfig:
             raise ValueError(f"Engine 'ray' needs Ray: pip install 'tf_autodropout[ray]' ({error})") from error
         cluster = RayCluster(make, seed, self.address, self.workers, self.time_limit)
         return cluster, cluster.calls
+
+
+def _leave_gpus() -> None:
+    """Hides the GPUs from this process: the controller would reserve the memory that the children need."""
+    import tensorflow as tf
+
+    try:
+        tf.config.set_visible_devices([], "GPU")
+    except RuntimeError as error:  # the caller's own program has computed something before
+        _log.warning("this process keeps the memory of the GPUs that it has taken: %s", error)

@@ -19,14 +19,14 @@ class Evaluation:
         index: Number of its seed.
         call: Method of the task, and arguments: `train`, of which the reward is kept, or `test`.
         told: What a user is told of it.
-        diverged: What it counts as if the training diverges; None makes that an error.
+        diverged: Its metrics if the training diverges.
     """
 
     name: str
     index: int
     call: tuple[Any, ...]
     told: str
-    diverged: Mapping[str, float] | None = None
+    diverged: Mapping[str, float | None]
 
 
 def evaluate(
@@ -41,7 +41,7 @@ def evaluate(
         progress: Called with a few words when a training begins.
 
     Raises:
-        RuntimeError: a training failed twice, or diverged.
+        RuntimeError: a training failed twice.
     """
     missing = [e for e in evaluations if ledger.evaluation(e.name, e.index) is None]
     for place, answer in calls([e.call for e in missing], lambda place: progress(missing[place].told)):
@@ -49,7 +49,7 @@ def evaluate(
         if answer.status is Status.FINISHED:
             value = answer.value
             metrics = {"reward": value.reward} if isinstance(value, Result) else value
-        elif answer.status is Status.INVALID and evaluation.diverged is not None:
+        elif answer.status is Status.INVALID:
             metrics = evaluation.diverged
         else:
             raise RuntimeError(f"The training of '{evaluation.told}' after the search came to nothing: {answer.error}")

@@ -18,7 +18,7 @@ from tf_autodropout.search.trial import LEARNING_CURVE
 
 _TIME = pa.timestamp("us", "UTC")
 _GROUP = 1024  # trials in memory at once
-_PACKAGES = ("tf_autodropout", "tensorflow", "keras", "pyarrow")
+_PACKAGES = ("tf_autodropout", "tensorflow", "tensorflow-tpu", "keras", "pyarrow")
 
 # Name, type, meaning. The names are those of the ledger.
 COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
@@ -117,11 +117,19 @@ def _cell(name: str, value: Any) -> Any:
     return value if value is None or name not in _DECODE else _DECODE[name](value)
 
 
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # on a TPU VM there is no plain tensorflow
+        return None
+
+
 def _card(name: str, statuses: Mapping[str, int], config: Mapping[str, Any]) -> str:
     """The data card: what the table holds, how it came about, how to read it."""
     task = dict(config["task"])
     space = task.pop("space")
-    versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in _PACKAGES)
+    installed = {package: _version(package) for package in _PACKAGES}
+    versions = ", ".join(f"{package} {version}" for package, version in installed.items() if version)
     lines = [
         f"# Data card of `{name}`",
         "",

@@ -44,7 +44,7 @@ class ProgressLine(Observer):
         if self._before:
             self._before.stop()
         going_on = f", going on after {final} finished" if final else ""
-        self._console.print(f"{self._title}{going_on}", highlight=False)
+        self._console.print(f"{self._title}{going_on}", markup=False, highlight=False)
         self._progress.start()
         # Trials of an earlier session tell nothing of this one's speed.
         self._progress.update(self._task, completed=self._done, note=self._note())
@@ -55,7 +55,7 @@ class ProgressLine(Observer):
             self._best = trial.reward if self._best is None else max(self._best, trial.reward)
         self._progress.update(self._task, completed=self._done, note=self._note())
         if trial.status not in (trials.Status.FINISHED, trials.Status.STOPPED):
-            self._console.print(f"trial {trial.number} {trial.status}: {trial.metrics.get('error')}")
+            self._console.print(f"trial {trial.number} {trial.status}: {trial.metrics.get('error')}", markup=False)
         elif not self._console.is_terminal:
             told = f"reward {trial.reward:.4f}"
             if trial.status is trials.Status.STOPPED:

@@ -2,13 +2,16 @@
 
 import itertools
 import json
+import math
 import os
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tf_autodropout.patterns import PatternSet
@@ -71,16 +74,24 @@ def save_figure(figure: Figure, path: Path, dpi: int = 150) -> None:
         beside.unlink(missing_ok=True)
 
 
+def drop_table_of_another(directory: Path, best: Trial) -> None:
+    """Removes a final table that was made when another trial was the best; its trainings stay in the ledger."""
+    if (directory / ROWS).exists() and _stored_table(directory).get("trial") != best.number:
+        (directory / REPORT).unlink(missing_ok=True)
+        (directory / ROWS).unlink()
+
+
 def write_table(
-    directory: Path, rows: Sequence[Row], score: str, lower_is_better: bool, config: dict[str, Any]
+    directory: Path, best: Trial, rows: Sequence[Row], score: str, lower_is_better: bool, config: dict[str, Any]
 ) -> None:
     """Writes the final table for people (report.md) and for programs (table.json)."""
     document = {
+        "trial": best.number,
         "score": score,
         "lower_is_better": lower_is_better,
-        "rows": [{"name": row.name, "valid": row.valid, "test": row.test} for row in rows],
+        "rows": [{"name": row.name, "valid": _as_json(row.valid), "test": _as_json(row.test)} for row in rows],
     }
-    write_text(directory / ROWS, json.dumps(document, indent=2) + "\n")
+    write_text(directory / ROWS, json.dumps(document, indent=2, allow_nan=False) + "\n")
     lines = [
         f"# Search on `{config['task']['name']}`",
         "",
@@ -89,10 +100,7 @@ def write_table(
         "",
         f"| regularization | {score}, mean | standard deviation | validation, mean | seeds |",
         "|---|---:|---:|---:|---:|",
-        *(
-            f"| {row.name} | {row.mean:.2f} | {row.deviation:.2f} | {_mean(row.valid):.2f} | {len(row.test)} |"
-            for row in rows
-        ),
+        *("| " + " | ".join([row.name, *_cells(row), str(len(row.test))]) + " |" for row in rows),
         "",
         verdict(rows, lower_is_better) + " " + _CAVEAT,
         "",
@@ -121,11 +129,11 @@ def print_report(console: Console, directory: Path, ledger: LedgerReader, config
     console.print(f"[bold]Best PatternSet[/bold]: trial {best.number}, reward {reward:.4f}")
     table = Table("site", "pattern")
     for site, pattern in best.patterns.items():
-        table.add_row(site, summary(pattern).replace("\n", ", "))
+        table.add_row(escape(site), summary(pattern).replace("\n", ", "))
     console.print(table)
-    if (directory / ROWS).exists():
-        document = json.loads((directory / ROWS).read_text(encoding="utf-8"))
-        rows = [Row(row["name"], tuple(row["valid"]), tuple(row["test"])) for row in document["rows"]]
+    document = _stored_table(directory) if (directory / ROWS).exists() else {}
+    if document.get("trial") == best.number:  # not before: a search at work may have found a better one
+        rows = [Row.of(row["name"], row["valid"], row["test"]) for row in document["rows"]]
         print_table(console, rows, document["score"], document["lower_is_better"])
 
 
@@ -140,10 +148,21 @@ def print_table(console: Console, rows: Sequence[Row], score: str, lower_is_bett
         table.add_column(name, justify="right")
     for row in rows:
         style = "bold" if row.name == FOUND else None
-        table.add_row(row.name, f"{row.mean:.2f}", f"{row.deviation:.2f}", f"{_mean(row.valid):.2f}", style=style)
+        table.add_row(escape(row.name), *_cells(row), style=style)
     console.print(table)
     console.print(f"{verdict(rows, lower_is_better)} {_CAVEAT}")
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+def _cells(row: Row) -> list[str]:
+    """Mean, standard deviation and mean on validation, as texts."""
+    if math.isnan(row.mean):
+        return ["diverged", "-", "-"]
+    return [f"{row.mean:.2f}", f"{row.deviation:.2f}", f"{statistics.fmean(row.valid):.2f}"]
+
+
+def _as_json(scores: Sequence[float]) -> list[float | None]:
+    return [None if math.isnan(score) else score for score in scores]
+
+
+def _stored_table(directory: Path) -> dict[str, Any]:
+    return json.loads((directory / ROWS).read_text(encoding="utf-8"))

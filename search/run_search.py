@@ -11,7 +11,7 @@ from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search import report
 from tf_autodropout.search.comparison import Row, compare
 from tf_autodropout.search.confirmation import best_trial, confirm
-from tf_autodropout.search.engine_config import EngineConfig
+from tf_autodropout.search.engine_config import ENGINES, EngineConfig
 from tf_autodropout.search.engines import Engine, InProcess
 from tf_autodropout.search.halving import Halving
 from tf_autodropout.search.ledger import Ledger, check_directory, storage_errors
@@ -51,7 +51,7 @@ def run(
     task: str | Task,
     trials: int,
     out: str | Path,
-    engine: Engine | EngineConfig | None = None,
+    engine: Engine | EngineConfig | str | None = None,
     searcher: str = "reinforce",
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
@@ -67,8 +67,8 @@ def run(
         task: Name of a task, one of `TASKS`, or a `Task`.
         trials: Number of trials of the whole run.
         out: Output directory: ledger, log.txt, best.json, pictures, table, TensorBoard events.
-        engine: Where and how trials are trained, as an `EngineConfig` or an engine of one's own; default: one after
-            the other in this process.
+        engine: Where and how trials are trained, as an `EngineConfig`, the name of one of its engines or an engine of
+            one's own; default: one after the other in this process.
         searcher: One of `SEARCHERS`: `"reinforce"`, `"thompson"`, `"evolution"`, `"tpe"` or `"random"`.
         seed: Seeds everything.
         settings: Settings of a task given by name.
@@ -102,7 +102,7 @@ def run(
     directory = Path(out)
     check_arguments(task, trials, searcher, seed, fresh_seeds, finalists)
     check_directory(directory)
-    where = engine if isinstance(engine, EngineConfig) else EngineConfig()
+    where = _engine_config(engine)
     child = where.task(task, settings)
     method = SEARCHERS[searcher](child.space, seed)
     space = child.space.describe() | {"decisions": [f"{d.group} {d.token}" for d in child.space.decisions]}
@@ -151,17 +151,32 @@ def run(
                 raise RuntimeError(f"No trial has finished. The last one: {ledger.last_error()}")
             config = json.loads(json.dumps(config))
             best, reward = found
+            report.drop_table_of_another(directory, best)
             patterns = report.write_best(directory, best, reward, finalists, config)
             report.write_curve(directory, ledger.outcomes())
             rows = compare(calls, child.classics(), ledger, best, seed, fresh_seeds, progress) if fresh_seeds else []
             if rows:
-                report.write_table(directory, rows, child.score, child.lower_is_better, config)
+                report.write_table(directory, best, rows, child.score, child.lower_is_better, config)
             if isinstance(child, LeadingTask):
                 child.dismiss()
             log.info("the best PatternSet is that of trial %d, reward %.6g", best.number, reward)
             return Search(patterns, reward, tuple(rows), directory)
     finally:
         ledger.close()
+
+
+def _engine_config(engine: Any) -> EngineConfig:
+    """Returns the options of `engine`; the default ones beside an engine of the caller's own."""
+    if isinstance(engine, str):
+        return EngineConfig(engine)
+    if engine is None or isinstance(engine, Engine):
+        return EngineConfig()
+    if not isinstance(engine, EngineConfig):
+        raise ValueError(
+            f"Invalid value for 'engine'. Expected an EngineConfig, one of {', '.join(ENGINES)} or an object with "
+            f"submit, wait and close. Received: engine={engine!r}"
+        )
+    return engine
 
 
 def check_arguments(task: Any, trials: int, searcher: str, seed: int, fresh_seeds: int, finalists: int) -> None:

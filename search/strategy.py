@@ -66,7 +66,7 @@ def follows(name: str) -> bool:
         return False
     config = json.loads(os.environ["TF_CONFIG"])
     first = "chief" if "chief" in config["cluster"] else "worker"
-    return (config["task"]["type"], config["task"]["index"]) != (first, 0)
+    return (config["task"]["type"], int(config["task"]["index"])) != (first, 0)
 
 
 def _is_multi_worker() -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tf_autodropout.patterns import PatternSet
 
-INVALID_REWARD = 0.0  # the lowest accuracy, and 80 over an infinite perplexity
+INVALID_REWARD = 0.0  # no reward is lower: the lowest accuracy, and 80 over an infinite perplexity
 LEARNING_CURVE = "train_loss"  # the metric that is a list: mean training losses of equally many steps each
 
 
@@ -65,7 +65,7 @@ class Outcome:
     Args:
         number: Number of the trial.
         status: `FINISHED`, `STOPPED`, `FAILED` or `INVALID`.
-        reward: Finite reward; the expected one of a stopped trial, 0 for an invalid one, None for a failed one.
+        reward: Finite, at least 0; the expected one of a stopped trial, 0 for an invalid one, None for a failed one.
         metrics: Anything else worth keeping, as JSON types; the reason under `"error"`, the learning
             curve under `LEARNING_CURVE`.
         worker: What the log calls the one that trained it, such as `worker 3`; empty for this process.
@@ -78,8 +78,13 @@ class Outcome:
     worker: str = ""
 
     def checked(self) -> "Outcome":
-        """Returns this outcome, or an invalid one if it claims a reward that is not finite."""
-        if self.status is Status.FAILED or (self.reward is not None and math.isfinite(self.reward)):
+        """Returns this outcome; an invalid one if its reward is not finite, a failed one if it is negative."""
+        if self.status is Status.FAILED:
             return self
-        metrics = dict(self.metrics) | {"error": f"reward is {self.reward}"}
-        return Outcome(self.number, Status.INVALID, INVALID_REWARD, metrics, self.worker)
+        if self.reward is None or not math.isfinite(self.reward):
+            metrics = dict(self.metrics) | {"error": f"reward is {self.reward}"}
+            return Outcome(self.number, Status.INVALID, INVALID_REWARD, metrics, self.worker)
+        if self.reward < INVALID_REWARD:
+            reason = f"Expected a reward >= 0, which is what a diverged training counts as. Received: {self.reward}"
+            return Outcome(self.number, Status.FAILED, None, dict(self.metrics) | {"error": reason}, self.worker)
+        return self

@@ -15,7 +15,7 @@ SPACE = SearchSpace(SITES)
 
 def score(patterns: PatternSet) -> float:
     """A reward that any implementation of the same patterns agrees on."""
-    return sum(pattern.rate * (1 + pattern.share_c) - 0.01 * pattern.stride for pattern in patterns.values())
+    return 1 + sum(pattern.rate * (1 + pattern.share_c) - 0.01 * pattern.stride for pattern in patterns.values())
 
 
 class FakeTask:

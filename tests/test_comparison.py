@@ -1,6 +1,8 @@
 """The final table: fresh seeds, nothing trained twice, no claim beyond the numbers."""
 
+import io
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from tf_autodropout.search.comparison import Row, verdict
 from tf_autodropout.search.ledger import LedgerReader, stored_config
 from tf_autodropout.search.progress import ProgressLine
 from tf_autodropout.search.report import print_report
+from tf_autodropout.search.tasks.base import Contender, Progress, unheard
 
 FILES = {"best.json", "best.png", "best_so_far.png", "report.md", "table.json", "ledger.sqlite", "tensorboard"}
 
@@ -112,6 +115,69 @@ def test_the_verdict_carries_no_more_than_the_numbers(found, rival, lower: bool,
     text = verdict([row("best PatternSet", *found), row("worse", *worse), row("rival", *rival)], lower)
     assert text.startswith(says) or says in text
     assert "rival" in text
+
+
+def test_a_training_of_the_table_that_diverges_is_told_and_the_table_is_made(tmp_path: Path) -> None:
+    class Diverges(FakeTask):
+        def test(self, contender: Contender, seed: int, progress: Progress = unheard) -> dict[str, float]:
+            scores = super().test(contender, seed)
+            if contender.name == "half":
+                raise FloatingPointError("training loss is nan")
+            return scores
+
+    found = search(tmp_path / "run", Diverges(), fresh_seeds=2)
+    assert [math.isnan(row.mean) for row in found.rows] == [False, False, True]
+    table = json.loads((tmp_path / "run" / "table.json").read_text(), parse_constant=pytest.fail)
+    assert table["rows"][2]["test"] == [None, None]
+    assert "| half | diverged | - | - | 2 |" in (tmp_path / "run" / "report.md").read_text()
+    assert "diverged" in report_of(tmp_path / "run")
+    assert "no dropout" in verdict(found.rows, lower_is_better=False)
+
+
+def test_the_verdict_needs_trainings_that_did_not_diverge() -> None:
+    found, rival, nan = row("best PatternSet", 1.0, 1.0), row("rival", 2.0, 2.0), float("nan")
+    assert "of the best PatternSet diverged" in verdict([row("best PatternSet", 1.0, nan), rival], True)
+    assert "Every classic diverged" in verdict([found, row("rival", 2.0, nan)], True)
+
+
+def test_the_table_of_another_best_trial_is_not_shown(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    first = search(out, trials=4)
+    assert "fresh seeds" in report_of(out)
+    (out / "table.json").write_text((out / "table.json").read_text().replace('"trial": ', '"trial": 9'))
+    assert "fresh seeds" not in report_of(out)
+    assert search(out, trials=4, fresh_seeds=0).best == first.best
+    assert not (out / "table.json").exists()
+    assert not (out / "report.md").exists()
+    task = FakeTask()
+    assert search(out, task, trials=4).rows == first.rows  # made again from what the ledger holds
+    assert task.calls == []
+    assert "fresh seeds" in report_of(out)
+
+
+def report_of(out: Path) -> str:
+    console = Console(record=True, file=io.StringIO(), width=120)
+    config, reader = stored_config(out), LedgerReader(out)
+    assert config is not None
+    print_report(console, out, reader, config)
+    reader.close()
+    return console.export_text()
+
+
+def test_what_stands_in_brackets_is_no_markup(tmp_path: Path) -> None:
+    console = Console(record=True, file=io.StringIO(), width=100)
+    task = FakeTask(lambda call: ValueError("no file [/data/x.txt] in [a, b]") if call in (1, 3) else None)
+    search(tmp_path / "run", task, trials=2, fresh_seeds=0, observers=[ProgressLine(console, "into [/x]", 2)])
+    assert "into [/x]" in console.export_text(clear=False)
+    assert "ValueError: no file [/data/x.txt] in [a, b]" in console.export_text()
+
+
+def test_an_engine_may_be_named_and_anything_else_is_refused(tmp_path: Path) -> None:
+    assert search(tmp_path / "run", trials=2, fresh_seeds=0, engine="in-process").reward > 0
+    for engine, match in (("threads", "Expected one of in-process"), (2, "Expected an EngineConfig, one of")):
+        with pytest.raises(ValueError, match=match):
+            search(tmp_path / "other", engine=engine)
+        assert not (tmp_path / "other").exists()
 
 
 def test_one_seed_is_no_verdict() -> None:

@@ -261,6 +261,19 @@ def test_calls_after_a_search_use_all_workers(tmp_path: Path) -> None:
 
 
 def test_calls_in_this_process_come_in_order(tmp_path: Path) -> None:
-    plan(tmp_path, ["diverge"])
-    found = answers(InProcess(FaultyTask(tmp_path), 0), [("train", PATTERNS, seed) for seed in range(3)])
-    assert [answer.status for answer in found] == [Status.INVALID, Status.FINISHED, Status.FINISHED]
+    plan(tmp_path, ["diverge", "raise", "none", "raise", "raise"])
+    found = answers(InProcess(FaultyTask(tmp_path), 0), [("train", PATTERNS, seed) for seed in range(4)])
+    # One that raises is tried once more: the second call finishes so, the third does not.
+    assert [answer.status for answer in found] == [Status.INVALID, Status.FINISHED, Status.FAILED, Status.FINISHED]
+
+
+def test_a_search_that_trains_elsewhere_leaves_the_gpus_to_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf
+
+    hidden: list[tuple[object, str]] = []
+    monkeypatch.setattr(tf.config, "set_visible_devices", lambda devices, kind: hidden.append((devices, kind)))
+    task = FaultyTask(Path())
+    EngineConfig("in-process").task(task)
+    assert hidden == []
+    EngineConfig("processes").task(task)
+    assert hidden == [([], "GPU")]

@@ -1,6 +1,7 @@
 """The exported table against the ledger, cell by cell, and its data card."""
 
 import datetime
+import importlib.metadata
 import json
 from pathlib import Path
 
@@ -110,6 +111,19 @@ def test_a_run_at_work_exports_what_is_there(tmp_path: Path) -> None:
     ledger.close()
     (row,) = pq.read_table(tmp_path / "one.parquet").to_pylist()
     assert (row["status"], row["reward"], row["finished_at"]) == (Status.RUNNING, None, None)
+
+
+def test_the_card_is_written_where_tensorflow_has_another_name(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version(package: str) -> str:
+        if package == "tensorflow":
+            raise importlib.metadata.PackageNotFoundError(package)
+        return "2.20.0" if package == "tensorflow-tpu" else "1"
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    _, card = export_trials(finished, tmp_path / "trials.parquet")
+    assert "tf_autodropout 1, tensorflow-tpu 2.20.0, keras 1" in card.read_text()
 
 
 def test_bad_places_are_refused_and_nothing_is_written(finished: Path, tmp_path: Path) -> None:

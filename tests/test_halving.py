@@ -13,7 +13,8 @@ from tf_autodropout.search.halving import Halving
 from tf_autodropout.search.ledger import Ledger, LedgerReader
 from tf_autodropout.search.loop import search_loop
 from tf_autodropout.search.searchers import RandomSearch
-from tf_autodropout.search.tasks.base import RUNG_REWARDS, Result, Rung
+from tf_autodropout.search.tasks.base import RUNG_REWARDS, STOPPED_AT, Result, Rung
+from tf_autodropout.search.tasks.child_task import _Judge
 from tf_autodropout.search.tasks.text import Corpus, TextTask
 from tf_autodropout.search.trial import Status, Suggestion, Trial
 
@@ -136,7 +137,7 @@ def test_a_real_child_that_is_judged_but_not_ended_trains_as_without() -> None:
     rng = np.random.default_rng(0)
     corpus = Corpus(*(rng.integers(0, 20, size).astype(np.int32) for size in (600, 200, 200)), vocabulary_size=20)
     task = TextTask("small", corpus, steps=20, num_layers=1, hidden_dim=8, num_heads=2, sequence_length=8)
-    task.child._steps_per_call = 5
+    assert task.child._steps_per_call == 5  # of 20 steps: there is a call that ends at each rung
     patterns = task.space.decode([1] * len(task.space.vocabulary_sizes))
     plain = task.train(patterns, 3)
     judged = task.train_by_rungs(patterns, 3, (Rung(0.25), Rung(0.5)))
@@ -147,4 +148,23 @@ def test_a_real_child_that_is_judged_but_not_ended_trains_as_without() -> None:
     assert ended.stopped
     assert ended.metrics[RUNG_REWARDS] == judged.metrics[RUNG_REWARDS]
     assert ended.metrics["train_loss"] == plain.metrics["train_loss"][:2]
+    assert ended.metrics[STOPPED_AT] == 0.5
     assert ended.reward == 0.125 + 2.0 * judged.metrics[RUNG_REWARDS][1]
+
+
+def test_a_rung_between_calls_is_judged_after_the_next_and_says_so() -> None:
+    judge = _Judge((Rung(0.25, INFINITY),), 90, lambda: 2.0, lambda measure: measure)
+    assert [judge(done) for done in (20, 40)] == [False, True]
+    assert (judge.done, judge.rewards) == (40, [2.0])
+
+
+def test_a_training_that_is_over_is_not_ended() -> None:
+    judge = _Judge((Rung(0.25, INFINITY), Rung(0.5, INFINITY)), 7, lambda: 2.0, lambda measure: measure)
+    assert not judge(7)
+    assert (judge.verdict, judge.rewards) == (None, [])
+
+
+def test_a_reward_at_a_rung_that_is_not_finite_is_a_diverged_training() -> None:
+    judge = _Judge((Rung(0.5),), 8, lambda: float("nan"), lambda measure: measure)
+    with pytest.raises(FloatingPointError, match="validation reward is nan after 4 steps"):
+        judge(4)

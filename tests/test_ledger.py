@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.fakes import SPACE
 from tf_autodropout.search.ledger import FILE_NAME, Ledger, LedgerError, LedgerReader, check_directory, stored_config
+from tf_autodropout.search.ledger import reader as ledger_reader
 from tf_autodropout.search.searchers import RandomSearch
 from tf_autodropout.search.trial import Outcome, Status
 
@@ -257,3 +259,34 @@ os.kill(os.getpid(), 9)
     assert [t.status for t in ledger.trials()] == [Status.FINISHED, Status.RUNNING, Status.QUEUED]
     assert ledger._db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     ledger.close()
+
+
+def test_numbers_of_numpy_are_kept_as_numbers(ledger: Ledger) -> None:
+    (number,) = fill(ledger, 1)
+    metrics = {"accuracy": np.float32(0.5), "steps": np.int64(3), "train_loss": np.array([2.0, 1.0])}
+    ledger.finish(Outcome(number, Status.FINISHED, np.float32(0.5), metrics))  # type: ignore[arg-type]
+    (trial,) = ledger.trials()
+    assert (trial.reward, trial.metrics) == (0.5, {"accuracy": 0.5, "steps": 3, "train_loss": [2.0, 1.0]})
+
+
+def test_a_run_is_read_where_nothing_may_be_written(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(ledger, 3)
+    directory = ledger._file.parent
+    connect = sqlite3.connect
+
+    class ReadOnly(sqlite3.Connection):
+        """As SQLite behaves in a directory of somebody else's."""
+
+        def execute(self, *arguments):
+            raise sqlite3.OperationalError("attempt to write a readonly database")
+
+    def refuses(address: str, **kwargs):
+        return connect(address, **kwargs, **({} if "immutable" in address else {"factory": ReadOnly}))
+
+    monkeypatch.setattr(sqlite3, "connect", refuses)
+    with pytest.raises(LedgerError, match="unfinished writes beside it"):
+        ledger_reader._connect(ledger._file)  # the run is at work: its newest trials are in the log
+    ledger.close()
+    opened = LedgerReader(directory)
+    assert opened.count() == 3
+    opened.close()

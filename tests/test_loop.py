@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import SPACE, FakeTask, RecordingSearcher, ScriptedEngine, score
+from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.engines import InProcess
 from tf_autodropout.search.learner import LearnerConfig
 from tf_autodropout.search.ledger import Ledger
@@ -13,6 +14,7 @@ from tf_autodropout.search.loop import MAX_ATTEMPTS, search_loop
 from tf_autodropout.search.observer import Observer, Observers
 from tf_autodropout.search.searchers import RandomSearch, Reinforce
 from tf_autodropout.search.searchers.base import Searcher
+from tf_autodropout.search.tasks.base import Result
 from tf_autodropout.search.trial import Outcome, Status, Trial
 
 CONFIG = {"task": "fake"}
@@ -144,6 +146,17 @@ def test_a_child_that_always_raises_fails_with_its_reason_and_teaches_nothing(tm
     assert trials[0].metrics == {"error": "ValueError: no such kernel"}
     assert {t.failures for t in trials} == {MAX_ATTEMPTS}
     assert searcher.batches == []
+
+
+def test_a_negative_reward_fails_with_a_reason_since_a_diverged_training_counts_as_zero(tmp_path: Path) -> None:
+    class Loss(FakeTask):
+        def train(self, patterns: PatternSet, seed: int) -> Result:
+            return Result(-super().train(patterns, seed).reward)
+
+    trials, _, _ = run(tmp_path, RecordingSearcher(), InProcess(Loss(), 0), trials=2)
+    assert [trial.status for trial in trials] == [Status.FAILED] * 2
+    assert all("Expected a reward >= 0" in trial.metrics["error"] for trial in trials)
+    assert [trial.failures for trial in trials] == [2, 2]
 
 
 @pytest.mark.parametrize("reward", [float("nan"), float("inf"), None])

@@ -1,6 +1,11 @@
 """A reloaded layer draws what the saved one would have drawn next, whatever it was saved as."""
 
+import json
+import subprocess
+import sys
+
 import keras
+import keras_nlp
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -106,3 +111,30 @@ def test_weights_of_a_mutable_layer_do_not_load_into_a_fixed_one():
     the_layer(make("maps", mutable=True)).save_own_variables(store)
     with pytest.raises(ValueError, match="variables"):
         the_layer(make("maps")).load_own_variables(store)
+
+
+LOADS = """
+import json, sys
+import tf_autodropout as tad
+models = [tad.load_model(path) for path in sys.argv[1:]]
+print(json.dumps([[model.count_params(), [str(site.pattern) for site in tad.sites(model)]] for model in models]))
+"""
+
+
+def test_a_process_that_made_no_model_loads_them_with_their_patterns(tmp_path):
+    plain = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.BatchNormalization()])
+    bert = keras_nlp.models.BertBackbone(9, num_layers=1, num_heads=2, hidden_dim=8, intermediate_dim=8)
+    word = tad.members.word_dropout(0.2)
+    models = {
+        "maps": tad.regularize(plain, tad.ConvPattern(size=2)),
+        "bert": tad.regularize(bert, word),
+        "lm": tad.models.transformer_lm(9, 4, 1, 8, 2, patterns=tad.PatternSet({"ffn": word})),
+        "xl": tad.models.transformer_xl(9, 4, num_layers=1, hidden_dim=8, num_heads=2),
+    }
+    for name, model in models.items():
+        model.save(tmp_path / f"{name}.keras")
+    paths = [tmp_path / f"{name}.keras" for name in models]
+    run = subprocess.run([sys.executable, "-c", LOADS, *paths], capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr[-3000:]
+    wanted = [[model.count_params(), [str(site.pattern) for site in tad.sites(model)]] for model in models.values()]
+    assert json.loads(run.stdout.splitlines()[-1]) == wanted

@@ -177,10 +177,11 @@ def test_strategies_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"chief": 1, "worker": 1}, "chief", 0, False),
         ({"chief": 1, "worker": 1}, "worker", 0, True),
         ({"worker": 1}, "worker", 0, False),
+        ({"worker": 2}, "worker", "0", False),  # as text, which TensorFlow takes
     ],
 )
 def test_who_follows(
-    monkeypatch: pytest.MonkeyPatch, jobs: dict[str, int], kind: str, index: int, expected: bool
+    monkeypatch: pytest.MonkeyPatch, jobs: dict[str, int], kind: str, index: int | str, expected: bool
 ) -> None:
     cluster = {job: [f"host{i}:1" for i in range(count)] for job, count in jobs.items()}
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}}))

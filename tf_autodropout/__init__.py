@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tf_autodropout import models, presets, search, visualize
     from tf_autodropout.layers import PatternDropout
     from tf_autodropout.masks import keep_mask
-    from tf_autodropout.surgery import regularize, sites, strip
+    from tf_autodropout.surgery import load_model, regularize, sites, strip
 
 __version__ = "0.1.0"
 
@@ -25,6 +25,7 @@ __all__ = [
     "PatternSet",
     "TransformerPattern",
     "keep_mask",
+    "load_model",
     "members",
     "models",
     "presets",
@@ -40,6 +41,7 @@ _MODULES = ("models", "presets", "search", "visualize")
 _NAMES = {
     "PatternDropout": "layers",
     "keep_mask": "masks",
+    "load_model": "surgery",
     "regularize": "surgery",
     "sites": "surgery",
     "strip": "surgery",

@@ -7,7 +7,7 @@ from typing import Any
 from tf_autodropout.search.engines.attempt import attempt, outcome, training
 from tf_autodropout.search.engines.base import Answer
 from tf_autodropout.search.tasks.base import Rung, Task
-from tf_autodropout.search.trial import Outcome, Trial
+from tf_autodropout.search.trial import Outcome, Status, Trial
 
 
 class InProcess:
@@ -32,7 +32,10 @@ class InProcess:
     def calls(self, calls: Sequence[tuple[Any, ...]], started: Callable[[int], None]) -> Iterator[tuple[int, Answer]]:
         for index, call in enumerate(calls):
             started(index)
-            yield index, attempt(self._task, *call)
+            answer = attempt(self._task, *call)
+            if answer.status is Status.FAILED:  # once more, as with the other engines
+                answer = attempt(self._task, *call)
+            yield index, answer
 
     def close(self) -> None:
         self._waiting.clear()

@@ -30,9 +30,7 @@ class LedgerReader:
     def __init__(self, directory: Path) -> None:
         if stored_config(directory) is None:
             raise LedgerError(f"{directory} holds no run")
-        self._db = sqlite3.connect(
-            f"{(directory / FILE_NAME).resolve().as_uri()}?mode=ro", uri=True, isolation_level=None
-        )
+        self._db = _connect(directory / FILE_NAME)
 
     def close(self) -> None:
         """Closes the file."""
@@ -112,6 +110,23 @@ class LedgerReader:
         """Returns the stored metrics of one further training: of a name, on a seed."""
         row = self._db.execute("SELECT metrics FROM evaluations WHERE name = ? AND seed = ?", (name, seed)).fetchone()
         return json.loads(row[0]) if row else None
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Opens the file of a run that may be at work; where this user may not write, that of one that is not."""
+    address = f"{path.resolve().as_uri()}?mode=ro"
+    db = sqlite3.connect(address, uri=True, isolation_level=None)
+    try:
+        db.execute("SELECT 1 FROM run")
+    except sqlite3.OperationalError as error:  # SQLite writes its index of a write-ahead log beside the file
+        db.close()
+        log = path.with_name(f"{path.name}-wal")
+        if log.exists() and log.stat().st_size:
+            raise LedgerError(
+                f"{path} has unfinished writes beside it, and cannot be read from here: {error}"
+            ) from None
+        db = sqlite3.connect(f"{address}&immutable=1", uri=True, isolation_level=None)
+    return db
 
 
 def _trial(row: tuple[Any, ...]) -> Trial:

@@ -102,7 +102,14 @@ def stored_config(directory: Path) -> dict[str, Any] | None:
 
 def dump(value: Any) -> str:
     """Returns JSON text; equal values give equal text."""
-    return json.dumps(value, sort_keys=True)
+    return json.dumps(value, sort_keys=True, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    """Turns numbers and arrays of NumPy into Python's."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"Expected JSON types or NumPy's. Received: {value!r}")
 
 
 def _short(value: Any) -> str:

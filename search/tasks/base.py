@@ -9,7 +9,7 @@ from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.space import SearchSpace
 
 RUNG_REWARDS = "rung_rewards"  # the metric with the validation rewards at the rungs that a training came to
-STOPPED_AT = "stopped_at"  # the metric with the share of the steps after which a training ended early
+STOPPED_AT = "stopped_at"  # the metric with the share of the steps that were done when a training ended early
 
 Progress = Callable[[int, int, float], None]  # steps done, steps in all, mean loss since the last call
 
@@ -44,8 +44,8 @@ class Result:
     """What a trained child is worth.
 
     Args:
-        reward: Finite number on the validation split; more is better. Of a training that ended at a rung, the one
-            to be expected at its end.
+        reward: Finite number on the validation split, at least 0; more is better, and a training that diverged counts
+            as 0: for a loss take `exp(-loss)`. Of a training that ended at a rung, the one to be expected at its end.
         metrics: Anything else worth keeping, as JSON types.
         stopped: Whether the training ended at a rung.
     """

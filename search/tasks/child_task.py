@@ -1,5 +1,6 @@
 """What tasks that train a `Child` have in common: the outline of a training, and its end at a rung."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -7,7 +8,7 @@ from typing import Any, ClassVar
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.tasks.base import RUNG_REWARDS, STOPPED_AT, Contender, Progress, Result, Rung, unheard
 from tf_autodropout.search.tasks.child import Child
-from tf_autodropout.search.trial import LEARNING_CURVE
+from tf_autodropout.search.trial import INVALID_REWARD, LEARNING_CURVE
 
 
 class ChildTask(ABC):
@@ -50,8 +51,9 @@ class ChildTask(ABC):
         if rungs:
             metrics[RUNG_REWARDS] = judge.rewards
         if judge.verdict is not None:
-            metrics |= {STOPPED_AT: judge.verdict.part, self.METRIC: judge.measured}
-            return Result(judge.verdict.expected(judge.rewards[-1]), metrics, stopped=True)
+            metrics |= {STOPPED_AT: judge.done / child.steps, self.METRIC: judge.measured}
+            expected = max(INVALID_REWARD, judge.verdict.expected(judge.rewards[-1]))
+            return Result(expected, metrics, stopped=True)
         valid = self.measure(child, "valid")
         return Result(self.reward(valid), metrics | {self.METRIC: valid})
 
@@ -64,14 +66,17 @@ class _Judge:
     ) -> None:
         self._ahead, self._steps, self._measure, self._reward = list(rungs), steps, measure, reward
         self.rewards: list[float] = []
-        self.measured = float("nan")
+        self.measured, self.done = float("nan"), 0
         self.verdict: Rung | None = None  # the rung at which the training ended
 
     def __call__(self, done: int) -> bool:
-        while self._ahead and done >= self._ahead[0].part * self._steps:
+        # A rung between two calls of the compiled steps is judged after the next one; at the end there is none left.
+        while self._ahead and self._ahead[0].part * self._steps <= done < self._steps:
             rung = self._ahead.pop(0)
-            self.measured = self._measure()
+            self.measured, self.done = self._measure(), done
             self.rewards.append(self._reward(self.measured))
+            if not math.isfinite(self.rewards[-1]):
+                raise FloatingPointError(f"validation reward is {self.rewards[-1]} after {done} steps")
             if self.rewards[-1] < rung.threshold:
                 self.verdict = rung
                 return True

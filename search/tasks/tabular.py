@@ -10,7 +10,7 @@ import numpy as np
 
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.tasks.base import Contender, Result
+from tf_autodropout.search.tasks.base import Contender, Progress, Result, unheard
 from tf_autodropout.search.tasks.surrogate import Surrogate
 from tf_autodropout.search.tasks.trial_table import TrialTable
 
@@ -25,7 +25,7 @@ class TabularTask:
     Args:
         table: Real trials.
         noise: Standard deviation of what is added to the reward of a training, in units of the reward;
-            the spread that another seed would give. `test` is without it.
+            the spread that another seed would give; no reward falls below 0. `test` is without it.
     """
 
     table: TrialTable = field(repr=False)
@@ -49,9 +49,10 @@ class TabularTask:
         return Surrogate(self.space.sites, patterns, self.table.rewards)
 
     def train(self, patterns: PatternSet, seed: int) -> Result:
-        return Result(self.surrogate(patterns) + self.noise * float(np.random.default_rng(seed).standard_normal()))
+        noise = self.noise * float(np.random.default_rng(seed).standard_normal())
+        return Result(max(0.0, self.surrogate(patterns) + noise))
 
-    def test(self, contender: Contender, seed: int) -> dict[str, float]:
+    def test(self, contender: Contender, seed: int, progress: Progress = unheard) -> dict[str, float]:
         return {
             "valid": self.train(contender.patterns, seed).reward,
             "test": self.surrogate(contender.patterns),

@@ -32,6 +32,7 @@ class _Regularized:
         return rebuild(config, custom_objects)
 
 
+@keras.saving.register_keras_serializable(_PACKAGE, _NAME)
 class RegularizedModel:
     """What Keras finds under the name of all these classes: it rebuilds the one that was saved."""
 
