@@ -60,7 +60,7 @@ setup(
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.11",
+    python_requires=">=3.11,<3.14",  # TensorFlow 2.21 has no wheels for 3.14
     packages=packages,
     package_dir=FOLDERS,
     package_data={"tf_autodropout": ["py.typed"], "tf_autodropout.presets": ["*.json"]},

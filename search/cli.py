@@ -255,8 +255,10 @@ def plot(file: Path, out: Path | None, side: int, seed: int) -> None:
         site: (side, side, 1) if isinstance(pattern, ConvPattern) else (side, side)
         for site, pattern in patterns.items()
     }
-    named = patterns.provenance.get("sites", {})
-    shapes |= {site: tuple(shape) for site, shape in named.items() if site in shapes}
+    named = patterns.provenance.get("sites")
+    for site, shape in named.items() if isinstance(named, dict) else ():
+        if site in shapes and isinstance(shape, list) and len(shape) == len(shapes[site]):
+            shapes[site] = tuple(shape)
     with quiet_tensorflow():
         from tf_autodropout.search.report import save_figure
         from tf_autodropout.visualize import plot as draw

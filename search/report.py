@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -59,6 +60,7 @@ def write_curve(directory: Path, outcomes: Sequence[tuple[int, Status, float | N
     axes.plot(places, rewards, "o", color="0.55", markersize=4, label="trial")
     axes.step(places, best, where="post", color="black", linewidth=1.6, label="best so far")
     axes.set(xlabel="finished trials", ylabel="reward (validation)", xlim=(0, max(places) + 1))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="lower right")
     save_figure(figure, directory / CURVE)
@@ -157,7 +159,8 @@ def _cells(row: Row) -> list[str]:
     """Mean, standard deviation and mean on validation, as texts."""
     if math.isnan(row.mean):
         return ["diverged", "-", "-"]
-    return [f"{row.mean:.2f}", f"{row.deviation:.2f}", f"{statistics.fmean(row.valid):.2f}"]
+    deviation = f"{row.deviation:.2f}" if len(row.test) > 1 else "-"
+    return [f"{row.mean:.2f}", deviation, f"{statistics.fmean(row.valid):.2f}"]
 
 
 def _as_json(scores: Sequence[float]) -> list[float | None]:

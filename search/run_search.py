@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tf_autodropout.patterns import PatternSet
+from tf_autodropout.patterns.checks import check_bool
 from tf_autodropout.search import report
 from tf_autodropout.search.comparison import Row, compare
 from tf_autodropout.search.confirmation import best_trial, confirm
@@ -22,7 +23,7 @@ from tf_autodropout.search.searchers import SEARCHERS
 from tf_autodropout.search.tasks.base import Task
 from tf_autodropout.search.tasks.delegating import ends_early
 from tf_autodropout.search.tasks.multi_worker import LeadingTask
-from tf_autodropout.search.tasks.registry import check_task
+from tf_autodropout.search.tasks.registry import TASKS, check_task
 from tf_autodropout.search.tensorboard import TensorBoard
 
 CAPACITY = 16  # C; the paper fits it to its cluster
@@ -101,6 +102,7 @@ def run(
     """
     directory = Path(out)
     check_arguments(task, trials, searcher, seed, fresh_seeds, finalists)
+    halving = check_bool("halving", halving)
     check_directory(directory)
     where = _engine_config(engine)
     child = where.task(task, settings)
@@ -183,6 +185,9 @@ def check_arguments(task: Any, trials: int, searcher: str, seed: int, fresh_seed
     """Raises `ValueError` for what can be seen to be wrong without loading anything."""
     if isinstance(task, str):
         check_task(task)
+    elif not hasattr(task, "train"):
+        known = ", ".join(TASKS)
+        raise ValueError(f"Invalid value for 'task'. Expected one of {known} or a Task. Received: task={task!r}")
     numbers = (("trials", trials, 1), ("seed", seed, 0), ("fresh_seeds", fresh_seeds, 0), ("finalists", finalists, 1))
     for name, value, minimum in numbers:
         if not isinstance(value, int) or isinstance(value, bool) or value < minimum:

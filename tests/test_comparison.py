@@ -84,11 +84,13 @@ def test_a_run_in_which_everything_fails_says_why(tmp_path: Path) -> None:
         ({"trials": 4, "seed": -1}, "seed"),
         ({"trials": 4, "searcher": "grid"}, "searcher"),
         ({"trials": 4, "fresh_seeds": -1}, "fresh_seeds"),
+        ({"trials": 4, "halving": "no"}, "halving"),
+        ({"trials": 4, "task": None}, "Expected one of pydoc, .* or a Task"),
     ],
 )
 def test_bad_arguments_change_nothing_on_disk(tmp_path: Path, arguments: dict, match: str) -> None:
     with pytest.raises(ValueError, match=match):
-        run(FakeTask(), out=tmp_path / "run", **arguments)  # type: ignore[arg-type]
+        run(out=tmp_path / "run", **{"task": FakeTask()} | arguments)  # type: ignore[arg-type]
     assert not (tmp_path / "run").exists()
 
 
@@ -96,6 +98,15 @@ def test_another_seed_is_another_run(tmp_path: Path) -> None:
     search(tmp_path / "run", seed=1)
     with pytest.raises(ValueError, match="its seed is 1"):
         search(tmp_path / "run", seed=2)
+
+
+def test_fewer_trials_than_there_are_are_refused(tmp_path: Path) -> None:
+    search(tmp_path / "run", trials=3, fresh_seeds=0)
+    with pytest.raises(ValueError, match="holds 3 trials. Expected 'trials' >= 3. Received: 2"):
+        search(tmp_path / "run", trials=2, fresh_seeds=0)
+    reader = LedgerReader(tmp_path / "run")
+    assert reader.arguments()["trials"] == 3
+    reader.close()
 
 
 def row(name: str, *test: float) -> Row:

@@ -205,6 +205,9 @@ def test_another_run_is_refused_and_untouched(tmp_path: Path) -> None:
     before = snapshot(tmp_path)
     with pytest.raises(LedgerError, match="its seed is 1, this run's is 2"):
         Ledger(tmp_path / "run", CONFIG | {"seed": 2})
+    task = {"name": "fake", "steps": 4}
+    with pytest.raises(LedgerError, match="its task steps is null, this run's is 4"):
+        Ledger(tmp_path / "run", CONFIG | {"task": task})
     assert snapshot(tmp_path) == before
     Ledger(tmp_path / "run", CONFIG).close()
 

@@ -484,3 +484,13 @@ def test_replicas_draw_different_masks():
 def test_a_seed_that_is_no_integer_is_refused(seed):
     with pytest.raises(ValueError, match="Invalid value for 'seed'"):
         tad.PatternDropout(tad.ConvPattern(size=1), seed=seed)
+
+
+def test_integers_and_wrong_flags_are_refused():
+    layer = tad.PatternDropout(TRANSFORMER)
+    for dtype in ("int32", "bool"):
+        with pytest.raises(TypeError, match=f"needs a floating-point tensor. Received: dtype=.*{dtype}"):
+            layer(tf.cast(tf.ones((2, 4, 3)), dtype), training=True)
+    for flag, value in (("on_skip", "False"), ("mutable", "False"), ("token_axis", 1.5), ("token_axis", 0)):
+        with pytest.raises(ValueError, match=f"Invalid value for '{flag}'"):
+            tad.PatternDropout(TRANSFORMER, **{flag: value})

@@ -1,10 +1,12 @@
 """The shipped PatternSets: what is in the files, and that they fit the networks they are for."""
 
 import fnmatch
+from pathlib import Path
 
 import pytest
 
 import tf_autodropout as tad
+from tf_autodropout.layers import site_seed
 from tf_autodropout.models.efficient_net import efficientnet_sites
 from tf_autodropout.models.residual_network import resnet50_sites
 from tf_autodropout.models.transformer_lm import TRANSFORMER_SITES
@@ -75,3 +77,20 @@ def test_an_unknown_preset():
 def test_names_are_no_paths(name):
     with pytest.raises(ValueError, match="^Invalid value for 'name'"):
         tad.presets.load(name)
+
+
+TABLE = Path(__file__).parent.parent / "benchmarks" / "found_on_pydoc.md"
+TITLES = {"dropout": "Dropout", "variational_dropout": "Variational Dropout", "word_dropout": "Word Dropout"}
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name.startswith("transformer")])
+def test_what_was_measured_is_what_the_table_says(name):
+    lines = [line.strip("| ").split(" | ") for line in TABLE.read_text().splitlines() if line.startswith("| ")]
+    rows = {row[0].split(" (best")[0]: tuple(row[2:]) for row in lines if len(row) == 4}
+    notes = tad.presets.load(name).provenance
+    member, rate = notes["member"].split("(")
+    assert (f"{notes['test_perplexity']:.2f}", f"{notes['spread']:.2f}") == rows[f"{TITLES[member]}({rate}"]
+    without = notes["without_dropout"]
+    assert (f"{without['test_perplexity']:.2f}", f"{without['spread']:.2f}") == rows["no dropout"]
+    assert notes["measured"][:10] in TABLE.read_text()
+    assert notes["seeds"] == [site_seed(0, "benchmark", index) for index in range(3)]

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import keras
+import keras_nlp
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -410,3 +411,20 @@ def test_every_batch_norm_is_found(name):
     table = tad.sites(build())
     assert len(table) == batch_norms
     assert not table.unreachable
+
+
+def test_a_site_without_a_pattern_says_so_and_a_rate_is_told():
+    bert = keras_nlp.models.BertBackbone(9, num_layers=1, num_heads=2, hidden_dim=8, intermediate_dim=8)
+    table = tad.sites(tad.regularize(bert, {"ffn": tad.members.dropout(0.1)}))
+    assert [site.kind for site in table if site.pattern] == ["ffn"]
+    assert str(table).count("TransformerPattern(") == 1
+    assert "TransformerPattern(size=1, rate=0.1)" in str(table)
+    with pytest.raises(TypeError, match="keys of 'patterns' to be texts"):
+        tad.regularize(bert, {1: tad.members.dropout(0.1)})
+
+
+def test_the_sites_of_a_model_serve_transfer_to_a_deeper_one():
+    small, large = (tad.sites(tad.models.wide_resnet(depth, 1)).as_sites() for depth in (10, 16))
+    assert {site.stage for site in small if site.name.startswith("stage2")} == {"stage2"}
+    carried = tad.transfer(tad.PatternSet({"final_bn": tad.ConvPattern(size=4)}), small, large)
+    assert carried == tad.PatternSet({"final_bn": tad.ConvPattern(size=4)})

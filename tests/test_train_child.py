@@ -34,7 +34,7 @@ def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 def test_scores_are_those_of_the_task_and_the_progress_is_heard() -> None:
     heard = []
     trained = train_child.train_child(FakeTask(), PATTERNS, seed=3, progress=lambda *numbers: heard.append(numbers))
-    assert (trained.score, trained.valid, trained.test) == ("test points", 53, 52)
+    assert (trained.score, trained.valid, trained.test) == ("test points", 153, 152)
     assert heard == [(1, 2, 0.5), (2, 2, 0.25)]
     assert trained.curve == ((1, 0.5), (2, 0.25))
 
@@ -47,13 +47,13 @@ def test_the_command_prints_scores_and_writes_them_with_patterns_and_settings(
     code = command(monkeypatch, "fake", "--seed", "3", "--patterns", str(tmp_path / "given.json"), "--out", str(out))
     printed = capsys.readouterr()
     assert (code, printed.err) == (0, "")
-    assert "test points: 52.00, on validation 53.00" in printed.out
+    assert "test points: 152.00, on validation 153.00" in printed.out
     assert "2/2  loss 0.250" in printed.out
     assert task.calls == [(PATTERNS, 3)]
     assert sorted(path.name for path in out.iterdir()) == ["patterns.json", "result.json"]
     assert PatternSet.load(out / "patterns.json").provenance == {"made_by": "hand"}
     result = json.loads((out / "result.json").read_text())
-    assert (result["test"], result["valid"], result["seed"]) == (52, 53, 3)
+    assert (result["test"], result["valid"], result["seed"]) == (152, 153, 3)
     assert result["task"] == {"name": "fake"}
     assert result["curve"] == [[1, 0.5], [2, 0.25]]
 

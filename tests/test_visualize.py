@@ -103,7 +103,7 @@ def test_captions_name_what_matters(pattern, wanted):
     assert caption in texts(tad.visualize.plot(pattern, shape, draws=1))
 
 
-@pytest.mark.parametrize("draws", [0, -1])
+@pytest.mark.parametrize("draws", [0, -1, 2.5])
 def test_draws_are_checked(draws):
     with pytest.raises(ValueError, match=rf"^Invalid value for 'draws'\. Expected 1 to 256\. Received: draws={draws}"):
         tad.visualize.plot(CONV, (4, 4, 1), draws=draws)
@@ -125,3 +125,10 @@ def test_draws_are_checked(draws):
 def test_shapes_are_checked(pattern, shape, message):
     with pytest.raises(ValueError, match=message):
         tad.visualize.plot(pattern, shape)
+
+
+def test_what_is_no_pattern_and_a_map_without_cells_are_refused():
+    with pytest.raises(TypeError, match="Expected 'pattern' to be a pattern or a PatternSet"):
+        tad.visualize.plot(None, (4, 4, 1))
+    with pytest.raises(ValueError, match="Expected a shape"):
+        tad.visualize.plot(CONV, (0, 4, 1))

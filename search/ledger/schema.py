@@ -64,13 +64,21 @@ def check_directory(directory: Path, config: Mapping[str, Any] | None = None) ->
 
 def check_config(directory: Path, stored: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     """Raises `LedgerError` with the first difference unless the two configs agree."""
-    wanted = json.loads(dump(config))
-    for key in sorted(stored.keys() | wanted.keys()):
-        if stored.get(key) != wanted.get(key):
-            raise LedgerError(
-                f"{directory} holds another run: its {key} is {_short(stored.get(key))}, "
-                f"this run's is {_short(wanted.get(key))}"
-            )
+    if difference := _difference(stored, json.loads(dump(config))):
+        name, old, new = difference
+        raise LedgerError(f"{directory} holds another run: its {name} is {_short(old)}, this run's is {_short(new)}")
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
+    """The first place where two configs differ, as deep inside as it can be told, and what is there."""
+    for key in sorted(old.keys() | new.keys()):
+        one, other = old.get(key), new.get(key)
+        if isinstance(one, dict) and isinstance(other, dict) and one.get("name") == other.get("name"):
+            if inside := _difference(one, other):
+                return f"{key} {inside[0]}", *inside[1:]
+        elif one != other:
+            return key, one, other
+    return None
 
 
 def stored_config(directory: Path) -> dict[str, Any] | None:

@@ -73,6 +73,11 @@ class Ledger(LedgerReader):
         # Again, now with the lock: a process may have been killed before that checkpoint.
         stored = self._db.execute("SELECT value FROM run WHERE key = 'config'").fetchone()[0]
         check_config(directory, json.loads(stored), config)
+        made = self.count()
+        if arguments.get("trials", made) < made:
+            raise LedgerError(
+                f"{directory} holds {made} trials. Expected 'trials' >= {made}. Received: {arguments['trials']}"
+            )
         if arguments and arguments != self.arguments():
             self._set_arguments(arguments)
 

@@ -5,6 +5,7 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
+from tf_autodropout.patterns.checks import check_int
 from tf_autodropout.search.tasks.base import Task
 
 
@@ -51,4 +52,7 @@ def make_task(name: str, **settings: Any) -> Task:
     known = inspect.signature(factory).parameters
     if unknown := sorted(settings.keys() - known.keys()):
         raise ValueError(f"Task '{name}' has no setting '{unknown[0]}'. Its settings: {', '.join(known)}")
+    for setting, value in settings.items():
+        if type(known[setting].default) is int:  # steps, sizes, counts
+            check_int(setting, value, 1)
     return factory(**settings)

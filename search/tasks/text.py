@@ -11,6 +11,7 @@ import tensorflow as tf
 from tf_autodropout.models import transformer_lm
 from tf_autodropout.models.transformer_lm import transformer_sites
 from tf_autodropout.patterns import PatternSet, members
+from tf_autodropout.patterns.checks import invalid
 from tf_autodropout.search.space import SearchSpace
 from tf_autodropout.search.tasks.base import Contender
 from tf_autodropout.search.tasks.child import Child, Split
@@ -72,6 +73,11 @@ class TextTask(ChildTask):
     learning_rate: float = 3e-3
     score: str = field(default="test perplexity", init=False)
     lower_is_better: bool = field(default=True, init=False)
+
+    def __post_init__(self) -> None:
+        windows = len(self.corpus.train) - self.sequence_length
+        if not 1 <= self.batch_size <= windows:
+            raise invalid("batch_size", f"1 <= batch_size <= {windows}, the training sequences", self.batch_size)
 
     @cached_property
     def space(self) -> SearchSpace:

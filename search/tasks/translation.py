@@ -85,6 +85,9 @@ class TranslationTask(ChildTask):
         available = len(self.text.valid[0])
         if not 1 <= self.valid_size <= available:
             raise invalid("valid_size", f"1 <= valid_size <= {available}", self.valid_size)
+        pairs = len(self.text.train[0])
+        if not 1 <= self.batch_size <= pairs:
+            raise invalid("batch_size", f"1 <= batch_size <= {pairs}, the training sentences", self.batch_size)
         self._searches: dict[int, BeamSearch] = {}
 
     @cached_property

@@ -19,6 +19,7 @@ from tf_autodropout.patterns import (
     pattern_from_dict,
     pattern_to_dict,
 )
+from tf_autodropout.patterns.checks import check_bool, check_int
 
 
 @keras.saving.register_keras_serializable(package="tf_autodropout")
@@ -52,8 +53,9 @@ class PatternDropout(keras.layers.Layer):
         Same as input.
 
     Raises:
-        TypeError: `pattern` is not a pattern.
-        ValueError: an input of the wrong rank, an unknown data format, a seed that is no integer.
+        TypeError: `pattern` is not a pattern, an input that is not floating-point.
+        ValueError: an input of the wrong rank, an unknown data format, a seed that is no integer, a flag that is no
+            boolean.
 
     Example:
         >>> import keras, tf_autodropout as tad
@@ -80,10 +82,10 @@ class PatternDropout(keras.layers.Layer):
         self.seed = keras.random.SeedGenerator(None).state.numpy()[0].item() if seed is None else _check_seed(seed)
         self.data_format = keras.config.image_data_format() if data_format is None else data_format
         check_shape(pattern, 4, self.data_format, 1)
-        self.token_axis = token_axis
+        self.token_axis = check_int("token_axis", token_axis, 1)
         self.site = self.name if site is None else site
-        self.on_skip = on_skip
-        self.mutable = mutable
+        self.on_skip = check_bool("on_skip", on_skip)
+        self.mutable = check_bool("mutable", mutable)
         self.supports_masking = True
         self._values: Any = None
         # (seed, step): the mask of a step is a pure function of these two and of the replica.
@@ -133,6 +135,8 @@ class PatternDropout(keras.layers.Layer):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         check_shape(self._pattern, len(inputs.shape), self.data_format, self.token_axis)
+        if not tf.as_dtype(inputs.dtype).is_floating:  # the scale of Eq. 1 has no integers
+            raise TypeError(f"Layer '{self.name}' needs a floating-point tensor. Received: dtype={inputs.dtype}")
         if not training:
             return inputs
         if not self.mutable and self._acting().is_identity:

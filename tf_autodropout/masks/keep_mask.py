@@ -1,5 +1,6 @@
 """`keep_mask`: the one pure function from pattern, shape and seed to a mask."""
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,15 +45,29 @@ def keep_mask(
     Reference:
         Pham and Le, AutoDropout, AAAI 2021, Figures 2 to 4.
     """
-    check_shape(pattern, len(shape), data_format, token_axis)
+    sizes = check_sizes(shape)
+    check_shape(pattern, len(sizes), data_format, token_axis)
 
     def mask(values: Values | None) -> tf.Tensor:
         if values is None:
-            return tf.ones([1] * len(shape))
-        drop = draw(values, tuple(shape), make_key(seed), data_format, token_axis)
+            return tf.ones([1] * len(sizes))
+        drop = draw(values, sizes, make_key(seed), data_format, token_axis)
         return 1.0 - tf.cast(drop.mask(), tf.float32)
 
     return by_case(encode(pattern), mask)
+
+
+def check_sizes(shape: Any) -> tuple[Any, ...]:
+    """Returns the sizes of a shape, ints or scalar tensors; raises `ValueError` if they are none."""
+    try:
+        sizes = tuple(size if tf.is_tensor(size) else operator.index(size) for size in shape)
+    except TypeError:
+        sizes = (-1,)
+    if any(not tf.is_tensor(size) and size < 0 for size in sizes):
+        raise ValueError(
+            f"Invalid value for 'shape'. Expected a sequence of sizes >= 0, ints or scalar tensors. Received: {shape!r}"
+        )
+    return sizes
 
 
 def check_shape(pattern: Pattern, rank: int, data_format: str, token_axis: int) -> None:

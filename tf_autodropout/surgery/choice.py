@@ -37,6 +37,8 @@ def choose(rows: Sequence[ModelSite], patterns: Any) -> dict[str, Pattern]:
             f"mapping of sites, kinds or globs to patterns. Received: {patterns!r}"
         )
     for key, pattern in patterns.items():
+        if not isinstance(key, str):
+            raise TypeError(f"Expected the keys of 'patterns' to be texts. Received: {key!r}")
         if not isinstance(pattern, ConvPattern | TransformerPattern):
             raise TypeError(f"Expected a ConvPattern or TransformerPattern at '{key}'. Received: {pattern!r}")
     if not rows:

@@ -33,6 +33,7 @@ class Place:
         node: Its first call.
         block: Name of its block.
         stage: Name of its stage.
+        resolution: For a batch norm, rows and columns of the maps that its block gives, or of its own without one.
         addition: For a batch norm, the Add that closes its block, if a pattern can reach the skip connection there.
         present: The pattern layers that are there already.
         name: The shortest name that tells it from others.
@@ -44,6 +45,7 @@ class Place:
     node: Any
     block: str = ""
     stage: str = ""
+    resolution: tuple[Any, ...] = ()
     addition: Addition | None = None
     present: list[PatternDropout] = field(default_factory=list)
     name: str = ""
@@ -63,7 +65,7 @@ class Place:
     def sites(self) -> Iterator[ModelSite]:
         """Yields the rows of the table."""
         shape = tuple(self.node.output_tensors[0].shape[1:])
-        now = self.patterns()
+        now = {kind: pattern for kind, pattern in self.patterns().items() if not pattern.is_identity}
         if self.is_batch_norm:
             if self.layer.axis == 1:
                 shape = (*shape[1:], shape[0])
@@ -109,21 +111,24 @@ def _walk(model: keras.Model, prefix: str, places: list[Place]) -> None:
 
 def _locate(place: Place, graph: Graph, places: list[Place]) -> None:
     """Finds block and stage of a batch norm, its skip connection, and the pattern layers it has."""
-    spatial = _map_size(place)
-    before = [other for other in places[:-1] if other.is_batch_norm]
-    stages = list(dict.fromkeys([*map(_map_size, before), spatial]))  # by resolution, in the order of the network
-    place.stage = f"stage{stages.index(spatial) + 1}"
-    place.block = place.stage
+    place.resolution = _map_size(place)
     call = id(place.layer)
     for number, addition in enumerate(graph.additions, start=1):
         inside = call in addition.main or _starts(place, addition, graph)
         if inside or call in addition.shortcut:
             place.block = f"block{number}"
             place.addition = addition if inside else None
+            # A block belongs to one stage, also where its first batch norm comes before the stride.
+            place.resolution = _map_size(place, addition.node)
             break
     else:
+        place.block = ""
         if graph.additions:
             place.block = "head" if any(graph.depends(place.node, one.node) for one in graph.additions) else "stem"
+    before = [other.resolution for other in places[:-1] if other.is_batch_norm]
+    stages = list(dict.fromkeys([*before, place.resolution]))  # in the order of the network
+    place.stage = f"stage{stages.index(place.resolution) + 1}"
+    place.block = place.block or place.stage
     (normalized,) = place.node.output_tensors
     readers = [node.operation for node in graph.nodes if any(tensor is normalized for tensor in node.input_tensors)]
     place.present = [layer for layer in readers if isinstance(layer, PatternDropout)]
@@ -145,8 +150,9 @@ def _starts(place: Place, addition: Addition, graph: Graph) -> bool:
     return node is not None
 
 
-def _map_size(place: Place) -> tuple[Any, ...]:
-    shape = place.node.output_tensors[0].shape
+def _map_size(place: Place, node: Any = None) -> tuple[Any, ...]:
+    """Rows and columns of what the batch norm, or another node with its data format, gives."""
+    shape = (node or place.node).output_tensors[0].shape
     return tuple(shape[2:]) if place.layer.axis == 1 else tuple(shape[1:3])
 
 

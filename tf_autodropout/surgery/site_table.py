@@ -120,9 +120,12 @@ def _cells(site: ModelSite) -> tuple[str, ...]:
 
 
 def _brief(pattern: Pattern | None) -> str:
-    """The pattern as it would be written, without what is as it is by default."""
+    """The pattern as it would be written, without what is as it is by default; the rate of a Transformer's always."""
     if pattern is None:
         return ""
-    values = ((field, getattr(pattern, field.name)) for field in fields(pattern))  # type: ignore[arg-type]
-    written = ", ".join(f"{field.name}={value!r}" for field, value in values if value != field.default)
-    return f"{pattern.TYPE}({written})"
+    parts = []
+    for field in fields(pattern):  # type: ignore[arg-type]
+        value = getattr(pattern, field.name)
+        if value != field.default or (field.name == "rate" and isinstance(pattern, TransformerPattern)):
+            parts.append(f"{field.name}={value!r}")
+    return f"{pattern.TYPE}({', '.join(parts)})"

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tf_autodropout.masks import keep_mask
+from tf_autodropout.masks.keep_mask import check_sizes
 from tf_autodropout.patterns import ConvPattern, Pattern, PatternSet, TransformerPattern
 from tf_autodropout.patterns.checks import WHOLE
 
@@ -36,7 +37,8 @@ def plot(
         matplotlib `Figure`; `figure.savefig("masks.png")` writes it.
 
     Raises:
-        ValueError: a shape of the wrong rank, a site without a shape, `draws` out of range.
+        TypeError: `pattern` is neither.
+        ValueError: a shape of the wrong rank or without cells, a site without a shape, `draws` out of range.
 
     Example:
         >>> import tf_autodropout as tad
@@ -44,7 +46,9 @@ def plot(
         >>> len(figure.axes)
         6
     """
-    if not 1 <= draws <= _MARGINAL_DRAWS:
+    if not isinstance(pattern, Pattern | PatternSet):
+        raise TypeError(f"Expected 'pattern' to be a pattern or a PatternSet. Received: pattern={pattern!r}")
+    if not isinstance(draws, int) or not 1 <= draws <= _MARGINAL_DRAWS:
         raise ValueError(f"Invalid value for 'draws'. Expected 1 to {_MARGINAL_DRAWS}. Received: draws={draws}")
     rows = _rows(pattern, shape)
     figure = Figure(figsize=(1.5 + 1.5 * (draws + 1), 1.7 * len(rows) + 0.3), layout="constrained")
@@ -56,16 +60,16 @@ def plot(
 
 def _rows(pattern: Pattern | PatternSet, shape: Any) -> list[tuple[str, Pattern, tuple[int, ...]]]:
     if not isinstance(pattern, PatternSet):
-        rows = [("", pattern, tuple(shape))]
+        rows = [("", pattern, check_sizes(shape))]
     else:
         if not isinstance(shape, Mapping):
             raise ValueError(f"Expected 'shape' to map each site to its shape. Received: shape={shape!r}")
         if missing := [site for site in pattern if site not in shape]:
             raise ValueError(f"Expected a shape for each site. Received: none for '{missing[0]}'")
-        rows = [(site, one, tuple(shape[site])) for site, one in pattern.items()]
+        rows = [(site, one, check_sizes(shape[site])) for site, one in pattern.items()]
     for site, one, size in rows:
         rank = 3 if isinstance(one, ConvPattern) else 2
-        if len(size) != rank:
+        if len(size) != rank or min(size) < 1:
             kind = "(H, W, C)" if rank == 3 else "(T, C)"
             raise ValueError(f"Expected a shape {kind} for {one.TYPE} {site}. Received: shape={size!r}")
     if not rows:
@@ -83,7 +87,8 @@ def _draw_row(axes: Sequence[Any], site: str, pattern: Pattern, size: tuple[int,
         panel.imshow(mask, cmap="gray", **style)
         panel.set_title(f"keep {mask.mean():.0%}", fontsize=8, pad=3)
     marginal = 1.0 - masks.mean(0)
-    last.imshow(marginal, cmap="gray_r", **style)
+    # The mean is middle grey: what differs from cell to cell is seen at any rate.
+    last.imshow(marginal, cmap="gray_r", **style | {"vmax": max(2 * marginal.mean(), 1e-9)})
     last.set_title(f"P(drop) {marginal.min():.2f}–{marginal.max():.2f}", fontsize=8, pad=3)
     for panel in axes:
         panel.set_xticks([])
@@ -113,7 +118,9 @@ def summary(pattern: Pattern) -> str:
         return "no pattern"
     flags = [name.replace("_", " ") for name in ("share_t", "share_c", "residual") if getattr(pattern, name, False)]
     if isinstance(pattern, ConvPattern):
-        lines = [f"{_size(pattern.height)}×{_size(pattern.width)} stride {pattern.stride} ×{pattern.repeat}"]
+        lines = [f"{_size(pattern.height)}×{_size(pattern.width)}"]
+        if pattern.repeat > 1:
+            lines.append(f"stride {pattern.stride}, repeat {pattern.repeat}")
         if pattern.rotate or pattern.shear_x or pattern.shear_y:
             lines.append(f"{pattern.rotate:g}° shear {pattern.shear_x:g}, {pattern.shear_y:g}")
         if pattern.rate < 1:
