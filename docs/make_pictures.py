@@ -18,7 +18,7 @@ def main() -> None:
         }
     )
     shapes = {site: CONV if site.startswith("ConvNet") else TEXT for site in patterns}
-    figure = tad.visualize.plot(patterns, shapes, draws=4, seed=3)
+    figure = tad.visualize.plot(patterns, shapes, draws=4, seed=189)
     figure.savefig(Path(__file__).with_name("patterns.png"), dpi=110)
 
 

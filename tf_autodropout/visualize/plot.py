@@ -11,7 +11,8 @@ from tf_autodropout.masks.keep_mask import check_sizes
 from tf_autodropout.patterns import ConvPattern, Pattern, PatternSet, TransformerPattern
 from tf_autodropout.patterns.checks import WHOLE
 
-_MARGINAL_DRAWS = 256
+_MARGINAL_DRAWS, _MOST_SHOWN = 1024, 256
+_EMPTY_ROW = 0.3  # height of a site without pattern, as a share of the others'
 
 
 def plot(
@@ -24,7 +25,8 @@ def plot(
 
     Black cells are dropped, white cells are kept. For a `ConvPattern` a picture is the map of one
     example and channel; for a `TransformerPattern` it is one example, a token a row and a feature a
-    column. The last picture of a row is the drop probability of each cell over 256 draws.
+    column. The last picture of a row is the drop probability of each cell over 1024
+    draws, their mean in middle grey. A site without pattern is named, without pictures.
 
     Args:
         pattern: `ConvPattern`, `TransformerPattern` or `PatternSet`.
@@ -48,13 +50,22 @@ def plot(
     """
     if not isinstance(pattern, Pattern | PatternSet):
         raise TypeError(f"Expected 'pattern' to be a pattern or a PatternSet. Received: pattern={pattern!r}")
-    if not isinstance(draws, int) or not 1 <= draws <= _MARGINAL_DRAWS:
-        raise ValueError(f"Invalid value for 'draws'. Expected 1 to {_MARGINAL_DRAWS}. Received: draws={draws}")
+    if not isinstance(draws, int) or not 1 <= draws <= _MOST_SHOWN:
+        raise ValueError(f"Invalid value for 'draws'. Expected 1 to {_MOST_SHOWN}. Received: draws={draws}")
     rows = _rows(pattern, shape)
-    figure = Figure(figsize=(1.5 + 1.5 * (draws + 1), 1.7 * len(rows) + 0.3), layout="constrained")
-    grid = figure.subplots(len(rows), draws + 1, squeeze=False)
-    for index, (axes, (site, one, size)) in enumerate(zip(grid, rows, strict=True)):
-        _draw_row(axes, site, one, size, (seed, index))
+    heights = [_EMPTY_ROW if one.is_identity and len(rows) > 1 else 1.0 for _, one, _ in rows]
+    figure = Figure(figsize=(1.5 + 1.5 * (draws + 1), 1.7 * sum(heights) + 0.3), layout="constrained")
+    grid = figure.subplots(len(rows), draws + 1, squeeze=False, height_ratios=heights)
+    for index, (axes, height, (site, one, size)) in enumerate(zip(grid, heights, rows, strict=True)):
+        if height == 1:
+            _draw_row(axes, one, size, (seed, index))
+        else:
+            for panel in axes:
+                panel.set_axis_off()
+        caption = f"{site}\n{summary(one)}" if site else summary(one)
+        axes[0].annotate(
+            caption, (0, 0.5), (-18, 0), "axes fraction", "offset points", fontsize=7.5, ha="right", va="center"
+        )
     return figure
 
 
@@ -77,7 +88,7 @@ def _rows(pattern: Pattern | PatternSet, shape: Any) -> list[tuple[str, Pattern,
     return rows
 
 
-def _draw_row(axes: Sequence[Any], site: str, pattern: Pattern, size: tuple[int, ...], seed: tuple[int, int]) -> None:
+def _draw_row(axes: Sequence[Any], pattern: Pattern, size: tuple[int, ...], seed: tuple[int, int]) -> None:
     masks = _masks(pattern, size, seed)  # (draws, rows, columns)
     *panels, last = axes
     # A map has square cells; tokens and features have no common scale.
@@ -96,10 +107,6 @@ def _draw_row(axes: Sequence[Any], site: str, pattern: Pattern, size: tuple[int,
     rows_are, columns_are = ("row", "column") if isinstance(pattern, ConvPattern) else ("token", "feature")
     axes[0].set_ylabel(f"← {rows_are}", fontsize=6, labelpad=2, color="0.35")
     axes[0].set_xlabel(f"{columns_are} →", fontsize=6, labelpad=2, color="0.35")
-    caption = f"{site}\n{summary(pattern)}" if site else summary(pattern)
-    axes[0].annotate(
-        caption, (0, 0.5), (-18, 0), "axes fraction", "offset points", fontsize=7.5, ha="right", va="center"
-    )
 
 
 def _masks(pattern: Pattern, size: tuple[int, ...], seed: tuple[int, int]) -> np.ndarray:
