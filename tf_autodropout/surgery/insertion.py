@@ -27,8 +27,8 @@ def regularize(
 
     Weights are copied, inference gives the same bits, and `model` is not touched. A Sequential stays Sequential;
     backbones and tasks of KerasHub and keras-cv get a subclass of their class (`pyramid_outputs`, `generate`,
-    `ImageClassifier(backbone=...)` work). The copy saves with its patterns, in all formats of Keras, and loads in another
-    process by `tad.load_model`; it is not compiled.
+    `ImageClassifier(backbone=...)` work). The copy saves with its patterns, in all formats of Keras, and loads in
+    another process by `tad.load_model`; it is not compiled.
 
     Args:
         model: Sequential or Functional model, nested ones and those of keras.applications, KerasHub and keras-cv
