@@ -1,17 +1,15 @@
 """The best few trials are retrained on new seeds before one of them is called the best."""
 
-import io
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from tests.fakes import SPACE, FakeTask, score
+from tests.test_comparison import report_of
 from tf_autodropout.layers import site_seed
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search import Search, run
 from tf_autodropout.search.ledger import Ledger, LedgerReader, stored_config
-from tf_autodropout.search.report import print_report
 from tf_autodropout.search.tasks.base import Result
 from tf_autodropout.search.trial import Outcome, Status, Suggestion
 
@@ -102,16 +100,12 @@ def test_a_report_of_a_run_that_goes_on_shows_what_is_best_now(tmp_path: Path) -
     config = stored_config(out)
     assert config is not None
     ledger = Ledger(out, config)
-    assert report_of(out, ledger, config).startswith(
-        f"trial {found.best.provenance['trial']}, reward {found.reward:.4f}"
-    )
+    assert best_of(out).startswith(f"trial {found.best.provenance['trial']}, reward {found.reward:.4f}")
     (trial,) = ledger.add([(Suggestion((0,) * len(SPACE.decisions), 0.0, 0), PatternSet({}))])
     ledger.finish(Outcome(trial.number, Status.FINISHED, 99.0))
-    assert report_of(out, ledger, config).startswith(f"trial {trial.number}, reward 99.0000")
+    assert best_of(out).startswith(f"trial {trial.number}, reward 99.0000")
     ledger.close()
 
 
-def report_of(out: Path, ledger: Ledger, config: dict) -> str:
-    console = Console(record=True, file=io.StringIO(), width=120)
-    print_report(console, out, ledger, config)
-    return console.export_text().split("Best PatternSet: ")[1]
+def best_of(out: Path) -> str:
+    return report_of(out).split("Best PatternSet: ")[1]

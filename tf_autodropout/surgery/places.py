@@ -122,7 +122,6 @@ def _locate(place: Place, graph: Graph, places: list[Place]) -> None:
             place.resolution = _map_size(place, addition.node)
             break
     else:
-        place.block = ""
         if graph.additions:
             place.block = "head" if any(graph.depends(place.node, one.node) for one in graph.additions) else "stem"
     before = [other.resolution for other in places[:-1] if other.is_batch_norm]

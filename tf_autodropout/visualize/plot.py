@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from tf_autodropout.masks import keep_mask
-from tf_autodropout.masks.keep_mask import check_sizes
+from tf_autodropout.masks import check_sizes, keep_mask
 from tf_autodropout.patterns import ConvPattern, Pattern, PatternSet, TransformerPattern
 from tf_autodropout.patterns.checks import WHOLE
 
@@ -57,7 +56,7 @@ def plot(
     figure = Figure(figsize=(1.5 + 1.5 * (draws + 1), 1.7 * sum(heights) + 0.3), layout="constrained")
     grid = figure.subplots(len(rows), draws + 1, squeeze=False, height_ratios=heights)
     for index, (axes, height, (site, one, size)) in enumerate(zip(grid, heights, rows, strict=True)):
-        if height == 1:
+        if height > _EMPTY_ROW:
             _draw_row(axes, one, size, (seed, index))
         else:
             for panel in axes:
