@@ -13,7 +13,7 @@ from typing import Any
 
 from tf_autodropout.patterns import ConvPattern, PatternSet, Site, TransformerPattern
 
-SPACE_VERSION = 1
+SPACE_VERSION = 2  # 2: the phase of a TransformerPattern's blocks is uniform (1: the first tokens were dropped less)
 GRANULARITIES = ("layer", "block", "stage", "network")
 
 # Fig. 3's eight tokens. Sizes and strides: fractions of the map's smaller side.

@@ -95,26 +95,29 @@ def conv_drop_probability(pattern, height, width):
     return (pattern.repeat * size_y) * (pattern.repeat * size_x) / ranges
 
 
-def blocks(pattern, tokens, start):
-    """For each token the number of the block that affects it, or None where the token is untouched."""
+def blocks(pattern, tokens, phase):
+    """For each token the number of the block that affects it, or None where the token is untouched.
+
+    The first block begins `phase` tokens before the sequence.
+    """
     numbers = [None] * tokens
-    token, block = start, 0
+    token, block = -phase, 0
     while token < tokens and pattern.size > 0:
-        for k in range(token, min(token + pattern.size, tokens)):
+        for k in range(max(token, 0), min(token + pattern.size, tokens)):
             numbers[k] = block
         token += pattern.size + pattern.stride
         block += 1
     return numbers
 
 
-def legal_starts(pattern, tokens):
+def legal_phases(pattern, tokens):
     return range(1) if pattern.size >= tokens else range(pattern.size + pattern.stride)
 
 
-def transformer_mask(pattern, tokens, features, start, drops):
+def transformer_mask(pattern, tokens, features, phase, drops):
     """(T, C) mask. drops[d][c] are the Bernoulli draws: d a block number if share_t, else a token; c 0 if share_c."""
     mask = np.ones((tokens, features), np.int64)
-    for token, block in enumerate(blocks(pattern, tokens, start)):
+    for token, block in enumerate(blocks(pattern, tokens, phase)):
         if block is None:
             continue
         for feature in range(features):

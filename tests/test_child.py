@@ -74,7 +74,7 @@ def test_another_seed_changes_weights_order_and_masks(child: Child) -> None:
     other = [v.numpy() for v in child.model.variables], child._schedule.numpy()
     assert (state[1] != other[1]).any()
     by_name = {v.path: (a, b) for v, a, b in zip(child.model.variables, state[0], other[0], strict=True)}
-    assert all((a != b).any() for path, (a, b) in by_name.items() if path.endswith("seed_state"))
+    assert all((a != b).any() for path, (a, b) in by_name.items() if path.endswith("seed_generator_state"))
     assert all((a != b).any() for path, (a, b) in by_name.items() if path.endswith(("kernel", "embeddings")))
     # Shuffled entries: the same values, so the same distribution as the builder's initializer.
     for path, (a, b) in by_name.items():

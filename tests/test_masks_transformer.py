@@ -16,7 +16,7 @@ import tensorflow as tf
 import tf_autodropout as tad
 from tests import reference
 from tests.drawing import draw_mask
-from tf_autodropout.masks import encode, make_key, unpack
+from tf_autodropout.masks import encode_vector, unpack
 
 LEVEL = 1e-4
 
@@ -36,10 +36,10 @@ def binomial_level(count, total, probability):
 
 
 def full_masks(pattern, tokens, features):
-    """{start: (T, C) mask} of the reference, where every affected token is dropped."""
+    """{phase: (T, C) mask} of the reference, where every affected token is dropped."""
     everything = np.ones((tokens, features), bool)
-    starts = reference.legal_starts(pattern, tokens)
-    return {start: reference.transformer_mask(pattern, tokens, features, start, everything) for start in starts}
+    phases = reference.legal_phases(pattern, tokens)
+    return {phase: reference.transformer_mask(pattern, tokens, features, phase, everything) for phase in phases}
 
 
 def random_pattern(index):
@@ -56,7 +56,7 @@ def random_pattern(index):
 
 
 @pytest.mark.parametrize("index", range(30))
-def test_at_rate_one_the_mask_is_that_of_a_legal_start(index):
+def test_at_rate_one_the_mask_is_that_of_a_legal_phase(index):
     pattern, tokens = random_pattern(index)
     mask = draw(pattern, (20, tokens, 3), seed=index)
     legal = {one.tobytes() for one in full_masks(pattern, tokens, 3).values()}
@@ -66,14 +66,14 @@ def test_at_rate_one_the_mask_is_that_of_a_legal_start(index):
 UNIFORM = [
     (tad.TransformerPattern(size=2, stride=3, rate=1), 9),
     (tad.TransformerPattern(size=1, stride=4, rate=1, share_c=True), 7),
-    (tad.TransformerPattern(size=5, stride=2, rate=1, share_t=True), 6),  # starts beyond the sequence's end
-    (tad.TransformerPattern(size=3, stride=0, rate=1), 8),
+    (tad.TransformerPattern(size=5, stride=2, rate=1, share_t=True), 6),  # phases with and without an untouched token
+    (tad.TransformerPattern(size=3, stride=1, rate=1), 8),
     (tad.TransformerPattern(size=1, stride=1, rate=1), 2),
 ]
 
 
 @pytest.mark.parametrize(("pattern", "tokens"), UNIFORM)
-def test_the_start_is_uniform(pattern, tokens):
+def test_the_phase_is_uniform(pattern, tokens):
     mask = draw(pattern, (8000, tokens, 1), seed=1)
     counts = collections.Counter(one.astype(np.int64).tobytes() for one in mask)
     legal = collections.Counter(one.tobytes() for one in full_masks(pattern, tokens, 1).values())
@@ -82,7 +82,17 @@ def test_the_start_is_uniform(pattern, tokens):
     assert scipy.stats.chisquare([counts[one] for one in expected], list(expected.values())).pvalue > LEVEL
 
 
-def test_starts_of_neighbouring_examples_and_of_seeds_are_independent():
+@pytest.mark.parametrize(("size", "stride"), [(2, 3), (1, 4), (4, 4), (8, 1)])
+@pytest.mark.parametrize("share_t", [False, True])
+def test_every_token_is_equally_likely_to_be_dropped(size, stride, share_t):
+    """The first tokens as well: the first block may begin before the sequence."""
+    pattern = tad.TransformerPattern(size, stride, share_t=share_t, rate=0.6)
+    dropped = (draw(pattern, (20000, 16, 1), seed=3) == 0).sum(0)[:, 0]
+    for count in dropped:
+        assert binomial_level(count, 20000, 0.6 * size / (size + stride)) > LEVEL
+
+
+def test_phases_of_neighbouring_examples_and_of_seeds_are_independent():
     pattern = tad.TransformerPattern(size=1, stride=3, rate=1)
     starts = draw(pattern, (16000, 4, 1), seed=2).argmin(1)[:, 0]
     others = draw(pattern, (16000, 4, 1), seed=3).argmin(1)[:, 0]
@@ -92,7 +102,7 @@ def test_starts_of_neighbouring_examples_and_of_seeds_are_independent():
 
 
 @pytest.mark.parametrize(("size", "stride"), [(6, 0), (6, 5), (7, 1), (100, 3), (10**6, 10**6)])
-def test_a_size_of_the_sequence_or_more_starts_at_0(size, stride):
+def test_a_size_of_the_sequence_or_more_covers_it(size, stride):
     for share_t in (False, True):
         pattern = tad.TransformerPattern(size=size, stride=stride, share_t=share_t, rate=1)
         assert (draw(pattern, (50, 6, 2), seed=4) == 0).all()
@@ -106,29 +116,29 @@ def test_huge_values_are_right_or_refused(size, stride):
         assert (dropped == 6).all() if size > 1 else (dropped <= 1).all()
 
 
-def legal_starts_of(mask, pattern):
-    """Starts under which every dropped token of a (T, C) mask is affected."""
+def legal_phases_of(mask, pattern):
+    """Phases under which every dropped token of a (T, C) mask is affected."""
     full = full_masks(pattern, *mask.shape)
-    return [start for start, one in full.items() if (mask >= one).all()]
+    return [phase for phase, one in full.items() if (mask >= one).all()]
 
 
 @pytest.mark.parametrize("index", range(20))
 @pytest.mark.parametrize("rate", [0.3, 0.8])
 def test_below_rate_one_the_mask_is_one_of_the_definition(index, rate):
-    # Some legal start must explain the mask: untouched tokens kept, and draws shared as the pattern says.
+    # Some legal phase must explain the mask: untouched tokens kept, and draws shared as the pattern says.
     pattern, tokens = random_pattern(index)
     pattern = tad.TransformerPattern(pattern.size, pattern.stride, pattern.share_t, pattern.share_c, rate)
     mask = draw(pattern, (20, tokens, 4), seed=50 + index).astype(np.int64)
     for one in mask:
         explained = False
-        for start in legal_starts_of(one, pattern):
-            numbers = reference.blocks(pattern, tokens, start)
+        for phase in legal_phases_of(one, pattern):
+            numbers = reference.blocks(pattern, tokens, phase)
             drops = {}  # what the draws must have been
             for token, block in enumerate(numbers):
                 if block is not None:
                     dropped = one[token] == 0
                     drops[block if pattern.share_t else token] = dropped[:1] if pattern.share_c else dropped
-            explained |= (reference.transformer_mask(pattern, tokens, 4, start, drops) == one).all()
+            explained |= (reference.transformer_mask(pattern, tokens, 4, phase, drops) == one).all()
         assert explained, one
 
 
@@ -157,7 +167,7 @@ def test_share_t_is_one_draw_for_a_block():
     mask = draw(pattern, (400, 64, 3), seed=7)
     changes = (mask[:, 1:] != mask[:, :-1]).any((0, 2))
     assert changes.any()
-    for one in mask:  # edges of blocks lie 4 tokens apart, at the example's own start
+    for one in mask:  # edges of blocks lie 4 tokens apart, at the example's own phase
         edges = np.flatnonzero((one[1:] != one[:-1]).any(1)) + 1
         assert len(set(edges % 4)) <= 1
     # Independent draws of about 16 whole blocks: neighbours agree half of the time.
@@ -229,8 +239,8 @@ def test_tokens_on_axis_3():
     pattern = tad.TransformerPattern(size=2, stride=2, rate=1)
     mask = draw(pattern, (n, heads, queries, keys), seed=13, token_axis=3).astype(np.int64)
     legal = {one.tobytes() for one in full_masks(pattern, keys, 1).values()}
-    assert {one[0, 0].tobytes() for one in mask} == legal  # 4 starts in 30 draws
-    assert (mask == mask[:, :1, :1]).all()  # the start belongs to the example
+    assert {one[0, 0].tobytes() for one in mask} == legal  # 4 phases in 30 draws
+    assert (mask == mask[:, :1, :1]).all()  # the phase belongs to the example
 
 
 @pytest.mark.parametrize(("share_t", "share_c"), list(itertools.product([False, True], repeat=2)))
@@ -256,10 +266,18 @@ def test_sharing_with_two_feature_axes_after_the_tokens():
     assert (shared != shared[:, :1]).any()
 
 
-@pytest.mark.parametrize("shape", [(4,), (4, 5)])
-def test_rank_is_checked(shape):
-    with pytest.raises(ValueError, match=f"TransformerPattern needs a tensor of rank 3 or more.+rank {len(shape)}"):
-        tad.keep_mask(tad.TransformerPattern(size=1), shape, 0)
+def test_rank_is_checked():
+    with pytest.raises(ValueError, match=r"TransformerPattern needs a tensor of rank 2 or more.+rank 1"):
+        tad.keep_mask(tad.TransformerPattern(size=1), (4,), 0)
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.5])
+def test_of_rank_2_an_example_is_one_token(rate):
+    own = draw(tad.members.dropout(rate), (400, 30), 3) == 0
+    assert_independent_halves(own, rate)
+    shared = draw(tad.members.drop_path(rate, tad.TransformerPattern), (2000, 3), 3) == 0
+    assert (shared == shared[:, :1]).all()
+    assert_independent_halves(shared[:, 0], rate)
 
 
 @pytest.mark.parametrize("token_axis", [0, 3, -1])
@@ -317,18 +335,18 @@ def test_dynamic_shapes_equal_static_ones(index, token_axis):
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize(("shape", "token_axis"), [((4, 12, 5), 1), ((4, 2, 3, 12), 3)])
 def test_patterns_in_a_variable_equal_constants_without_a_new_trace(jit_compile, shape, token_axis):
-    variable = tf.Variable(np.zeros(len(encode(tad.TransformerPattern())), np.int64))
+    variable = tf.Variable(encode_vector(tad.TransformerPattern()))
     traces = []
 
     @tf.function(jit_compile=jit_compile)
     def exchanged(seed):
         traces.append(1)
-        values = unpack(tad.TransformerPattern, variable)
-        return draw_mask(values, shape, make_key(seed), "channels_last", token_axis)
+        values, _ = unpack(tad.TransformerPattern, variable)
+        return draw_mask(values, shape, seed, "channels_last", token_axis)
 
     wrong = []
     for pattern in EXCHANGED:
-        variable.assign(np.array(encode(pattern), np.int64))
+        variable.assign(encode_vector(pattern))
         mask = np.broadcast_to(exchanged(tf.constant([6, 7])), shape)
         if (mask != draw(pattern, shape, (6, 7), token_axis)).any():
             wrong.append(pattern)

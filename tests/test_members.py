@@ -94,9 +94,9 @@ def test_a_member_drops_as_the_keras_layer_does(member, layer, shape, shared, ra
 
 
 @pytest.mark.parametrize("size", [1, 3])
-def test_drop_block_is_one_block_a_map_and_treats_all_cells_alike(size):
+def test_one_block_a_map_treats_all_cells_alike(size):
     height, width, rate = 6, 7, 0.6
-    dropped = our_drops(tad.members.drop_block(size, rate), (500, height, width, 8), 2, seed=3)
+    dropped = our_drops(tad.ConvPattern(size=size, rate=rate), (500, height, width, 8), 2, seed=3)
     maps = dropped.transpose(0, 3, 1, 2).reshape(-1, height, width)
     for one in maps[:200]:
         rows, columns = np.nonzero(one)

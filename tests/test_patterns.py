@@ -38,7 +38,7 @@ def test_defaults_are_the_identity_of_each_kind():
 
 
 def test_height_and_width():
-    assert (CONV.height, CONV.width) == (2, 3)
+    assert CONV.sizes(2) == (2, 3)
     assert (tad.ConvPattern(size=4).height, tad.ConvPattern(size=4).width) == (4, 4)
 
 

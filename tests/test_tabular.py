@@ -62,7 +62,7 @@ def test_a_run_becomes_a_table_with_its_groups_and_comes_back_from_a_file(direct
     ("change", "match"),
     [
         (lambda fields: fields.pop("rewards"), "missing field 'rewards'"),
-        (lambda fields: fields.update(space_version=2), "'space_version': expected 1"),
+        (lambda fields: fields.update(space_version=1), "'space_version': expected 2"),
         (lambda fields: fields["rewards"].pop(), "a reward for each"),
         (lambda fields: fields["tokens"].__setitem__(0, "9 0 0 0 0 0 0 0 0 0"), "token"),
         (lambda fields: fields["tokens"].__setitem__(0, "one"), "not a table of trials"),

@@ -9,7 +9,15 @@ do not wait for TensorFlow.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tf_autodropout.patterns import ConvPattern, PatternSet, TransformerPattern, members, transfer
+from tf_autodropout.patterns import (
+    ConvPattern,
+    DropBlockPattern,
+    PatternSet,
+    Schedule,
+    TransformerPattern,
+    members,
+    transfer,
+)
 
 if TYPE_CHECKING:
     from tf_autodropout import models, presets, search, visualize
@@ -21,8 +29,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ConvPattern",
+    "DropBlockPattern",
     "PatternDropout",
     "PatternSet",
+    "Schedule",
     "TransformerPattern",
     "keep_mask",
     "load_model",

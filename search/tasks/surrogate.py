@@ -99,7 +99,7 @@ def _features(site: Site, pattern: Pattern | None) -> list[float]:
         affected = 1.0 if pattern.size >= length else pattern.size / max(1, pattern.size + pattern.stride)
     else:
         assert isinstance(pattern, ConvPattern)
-        sizes = [pattern.height, pattern.width]
+        sizes = [int(size) for size in pattern.sizes(len(site.shape) - 1)]
         affected = math.prod(min(1.0, pattern.repeat * a / b) for a, b in zip(sizes, site.shape, strict=False))
     others = [value for name, value in vars(pattern).items() if name != "size"]
     row = [affected * pattern.rate, *map(float, sizes), *map(float, others)]

@@ -1,7 +1,9 @@
 """`PatternDropout`: the Keras layer for any pattern. The maths is in `tf_autodropout.masks`."""
 
+import functools
 import json
 import numbers
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -9,17 +11,32 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_autodropout.masks import apply_pattern, check_shape, encode
-from tf_autodropout.masks.values import InVariable, Values
+from tf_autodropout.layers.sampling import current_sample
+from tf_autodropout.masks import (
+    apply_pattern,
+    apply_to_scores,
+    check_shape,
+    drop_probability,
+    encode,
+    encode_for,
+    encode_schedule,
+    encode_vector,
+)
+from tf_autodropout.masks.layout import MapLayout
+from tf_autodropout.masks.values import InVariable, Values, at_step
 from tf_autodropout.patterns import (
-    ConvPattern,
+    MapPattern,
     Pattern,
     PatternSet,
-    TransformerPattern,
+    Schedule,
     pattern_from_dict,
     pattern_to_dict,
 )
-from tf_autodropout.patterns.checks import check_bool, check_int
+from tf_autodropout.patterns.checks import check_bool, check_int, check_rate
+from tf_autodropout.patterns.drop_block_pattern import DropBlockPattern
+from tf_autodropout.patterns.strength import map_pattern, token_pattern
+
+_KEPT = 4096  # encoded patterns
 
 
 @keras.saving.register_keras_serializable(package="tf_autodropout")
@@ -30,37 +47,47 @@ class PatternDropout(keras.layers.Layer):
     `inputs * (Size(m) / Sum(m)) * m`.
 
     Args:
-        pattern: `ConvPattern` for `(N, H, W, C)`, `TransformerPattern` for `(N, T, C)`.
+        pattern: `ConvPattern` or `DropBlockPattern` for maps, `TransformerPattern` for tokens; or a number, the share
+            of the entries to drop: then in each channel of a map one block of about that share, whole tokens of
+            `(N, T, C)`, and entries of `(N, C)`.
         seed: Integer. `None` draws one from Keras' global random state, so
             `keras.utils.set_random_seed` makes it reproducible.
         data_format: `"channels_last"`, `"channels_first"` or `None` for the Keras setting. Used
-            by `ConvPattern`.
+            by patterns of maps.
         token_axis: Axis of the tokens, for `TransformerPattern` on other shapes than `(N, T, C)`.
         site: Name of the place in the network, the key of a `PatternSet`. Default: the layer's name.
-        on_skip: True where the layer sits on a skip connection: then a `ConvPattern` acts only if
-            its `residual` is True.
-        mutable: True keeps the pattern's values in a variable, so that `assign` exchanges the
-            pattern under a compiled training step without a new trace.
+        on_skip: True where the layer sits on a skip connection: then, of the patterns of maps, only a `ConvPattern`
+            whose `residual` is True acts.
+        mutable: True keeps the pattern's and the schedule's values in a variable, so that `assign` exchanges the
+            pattern under a compiled training step without a new trace. For `ConvPattern` and `TransformerPattern`.
+        schedule: `Schedule` of the pattern's rate over the layer's training calls; None for full strength at all steps.
+        before_softmax: True where the inputs are attention scores, before their softmax: what is dropped is set so
+            low that the softmax gives it nothing, and nothing is scaled (DropKey).
 
     Call arguments:
         inputs: Floating-point tensor.
         training: Python boolean. Anything but True returns `inputs` itself.
 
     Input shape:
-        `(N, H, W, C)` (either data format) or `(N, T, C)`.
+        Maps `(N, T, C)`, `(N, H, W, C)` or `(N, D, H, W, C)` (either data format); tokens `(N, T, C)`, `(N, C)` or
+        any other shape with the examples on axis 0.
 
     Output shape:
         Same as input.
 
     Raises:
-        TypeError: `pattern` is not a pattern, an input that is not floating-point.
+        TypeError: `pattern` is not a pattern or a number, an input that is not floating-point.
         ValueError: an input of the wrong rank, an unknown data format, a seed that is no integer, a flag that is no
-            boolean.
+            boolean, a number outside 0 to 1.
+
+    Warns:
+        UserWarning: once, if the pattern covers the whole map at every step, so that nothing passes.
 
     Example:
         >>> import keras, tf_autodropout as tad
         >>> inputs = keras.Input((32, 32, 16))
         >>> outputs = tad.PatternDropout(tad.ConvPattern(size=4, rotate=30))(inputs)
+        >>> outputs = tad.PatternDropout(0.1, schedule=tad.Schedule.ramp_up(1000))(outputs)
 
     Reference:
         Pham and Le, AutoDropout, AAAI 2021, Equation 1.
@@ -68,34 +95,37 @@ class PatternDropout(keras.layers.Layer):
 
     def __init__(
         self,
-        pattern: Pattern,
+        pattern: Pattern | float,
         seed: int | None = None,
         data_format: str | None = None,
         token_axis: int = 1,
         site: str | None = None,
         on_skip: bool = False,
         mutable: bool = False,
+        schedule: Schedule | None = None,
+        before_softmax: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._pattern = _check_pattern(pattern)
         self.seed = keras.random.SeedGenerator(None).state.numpy()[0].item() if seed is None else _check_seed(seed)
         self.data_format = keras.config.image_data_format() if data_format is None else data_format
-        check_shape(pattern, 4, self.data_format, 1)
+        MapLayout.check(self.data_format)
         self.token_axis = check_int("token_axis", token_axis, 1)
         self.site = self.name if site is None else site
         self.on_skip = check_bool("on_skip", on_skip)
         self.mutable = check_bool("mutable", mutable)
+        self._schedule = _check_schedule(schedule)
+        self.before_softmax = check_bool("before_softmax", before_softmax)
         self.supports_masking = True
         self._values: Any = None
-        # (seed, step): the mask of a step is a pure function of these two and of the replica.
-        self.seed_state = self.add_weight(
-            name="seed_state",
-            shape=(2,),
-            dtype="int32",
-            trainable=False,
-            initializer=lambda shape, dtype=None: keras.ops.convert_to_tensor(_seed_words(self.seed), dtype),
-        )
+        self._map: tuple[int | None, ...] | None = None  # sizes of the map as last seen
+        self._warned = False
+        # (seed, step): the mask of a step is a pure function of these two and of the replica. Held as Keras holds the
+        # seed of its own Dropout: no weight, so that weights fit models with and without patterns.
+        self.seed_generator = keras.random.SeedGenerator(self.seed & 0xFFFFFFFF, name=self.name)
+        if hasattr(self, "_track_trackable"):  # TensorFlow's: or else a SavedModel would not hold it
+            self._track_trackable(self.seed_generator.state.value, "seed_state")
         if mutable:
             vector = self._encoded()
             self._values = self.add_weight(
@@ -103,94 +133,228 @@ class PatternDropout(keras.layers.Layer):
                 shape=(len(vector),),
                 dtype="int64",
                 trainable=False,
-                initializer=lambda shape, dtype=None: keras.ops.convert_to_tensor(np.array(vector), dtype),
+                initializer=lambda shape, dtype=None: keras.ops.convert_to_tensor(vector, dtype),
             )
         self._build_at_init()
 
     @property
     def pattern(self) -> Pattern:
-        """The pattern this layer applies now."""
-        return self._pattern
+        """The pattern this layer applies now; of a layer made with a number, the one for the inputs last seen.
+
+        Raises:
+            ValueError: a layer made with a number that has not been called yet.
+        """
+        if isinstance(self._pattern, Pattern):
+            return self._pattern
+        if self._map is None:
+            raise ValueError(f"Layer '{self.name}' finds its pattern when it is called for the first time.")
+        return _of_strength(self._pattern, self._map)
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """The schedule of the pattern's rate, None for full strength at all steps."""
+        return self._schedule
+
+    @property
+    def seed_state(self) -> Any:
+        """The variable (seed, step); a step is a training call."""
+        return self.seed_generator.state
 
     def assign(self, pattern: Pattern) -> None:
         """Exchanges the pattern of a mutable layer; a compiled step goes on with the new one.
 
         Raises:
             TypeError: a pattern of another kind.
-            ValueError: the layer is not mutable.
+            ValueError: the layer is not mutable, or the pattern does not suit its inputs.
         """
-        if not self.mutable:
-            raise ValueError(f"Layer '{self.name}' has a fixed pattern. Build it with mutable=True to assign another.")
+        self._check_mutable("pattern")
         if type(_check_pattern(pattern)) is not type(self._pattern):
             raise TypeError(
                 f"Site '{self.site}' needs a {type(self._pattern).__name__}. Received: {type(pattern).__name__}"
             )
         self._pattern = pattern
-        self._values.assign(np.array(self._encoded(), np.int64))
+        self._values.assign(self._encoded())
+
+    def assign_schedule(self, schedule: Schedule | None) -> None:
+        """Exchanges the schedule of a mutable layer; a compiled step goes on with the new one.
+
+        Raises:
+            TypeError: not a schedule.
+            ValueError: the layer is not mutable.
+        """
+        self._check_mutable("schedule")
+        self._schedule = _check_schedule(schedule)
+        self._values.assign(self._encoded())
 
     def reseed(self, seed: int) -> None:
-        """Starts the layer's random sequence anew from `seed`."""
+        """Starts the layer's random sequence, and its schedule, anew from `seed`."""
         self.seed = _check_seed(seed)
-        self.seed_state.assign(_seed_words(self.seed))
+        self.seed_state.assign([self.seed & 0xFFFFFFFF, 0])
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        check_shape(self._pattern, len(inputs.shape), self.data_format, self.token_axis)
+        self._see(inputs.shape)
         if not tf.as_dtype(inputs.dtype).is_floating:  # the scale of Eq. 1 has no integers
             raise TypeError(f"Layer '{self.name}' needs a floating-point tensor. Received: dtype={inputs.dtype}")
-        if not training:
+        sample = current_sample()
+        if not training and sample is None:
             return inputs
         if not self.mutable and self._acting().is_identity:
             return inputs
+        if len(inputs.shape) == 2:  # one token an example
+            return keras.ops.squeeze(self._apply(keras.ops.expand_dims(inputs, 1), sample), 1)
+        return self._apply(inputs, sample)
+
+    def _apply(self, inputs: Any, sample: Any) -> Any:
+        if sample is None:
+            seed, schedule = self._next_seed(), self._schedule
+        else:
+            first = tf.convert_to_tensor(self.seed_state)[0] + sample.offset
+            seed, schedule = tf.stack([first, tf.cast(sample.number, first.dtype)]), None
+        values = self._values_for(inputs, schedule, seed)
         replica = tf.distribute.get_replica_context()
         number = replica.replica_id_in_sync_group if replica else 0
-        values = InVariable(type(self._pattern), self._values) if self.mutable else self._encoded()
-        return apply_pattern(inputs, values, self._next_seed(), number, self.data_format, self.token_axis)
+        apply = apply_to_scores if self.before_softmax else apply_pattern
+        return apply(inputs, values, seed, number, self.data_format, self.token_axis)
 
     def _next_seed(self) -> tf.Tensor:
         """(seed, step) of this call; moves on to the next step."""
-        state = tf.convert_to_tensor(self.seed_state)
-        self.seed_state.assign(state + tf.constant([0, 1]))
-        return state
+        seed = tf.convert_to_tensor(self.seed_state)
+        self.seed_state.assign(seed + tf.constant([0, 1], seed.dtype))
+        return seed
+
+    def _values_for(self, inputs: Any, schedule: Schedule | None, seed: tf.Tensor) -> Values | InVariable:
+        if self.mutable:
+            vector = tf.convert_to_tensor(self._values)
+            if schedule is not self._schedule:  # Monte Carlo: full strength
+                vector = tf.concat(
+                    [vector[: -len(encode_schedule(None))], tf.constant(encode_schedule(None), tf.int64)], 0
+                )
+            return InVariable(type(self._pattern), vector)
+        pattern = self._acting()
+        values = _encoded(pattern, self._map if pattern.has_fractions else None, len(inputs.shape) - 2)
+        if values is None:  # a fraction of a map of unknown size
+            sizes = MapLayout.of(tuple(tf.unstack(tf.shape(inputs))), self.data_format).sizes
+            values = encode_for(pattern, sizes)
+        return values if schedule is None else at_step(values, encode_schedule(schedule), seed[1])
+
+    def _see(self, shape: Any) -> None:
+        """Takes notice of the shape of the inputs, and checks that the pattern suits them."""
+        rank = len(shape)
+        self._map = MapLayout.of(tuple(shape), self.data_format).sizes if rank > 1 else ()
+        pattern = self.pattern
+        check_shape(pattern, rank, self.data_format, self.token_axis)
+        if self.mutable or self._warned or self.on_skip or None in self._map or not isinstance(pattern, MapPattern):
+            return
+        if not pattern.is_identity and self._is_silent(pattern, self._map):
+            self._warned = True
+            warnings.warn(
+                f"Layer '{self.name}' drops the whole map {self._map} at every step: its pattern covers it and its "
+                "rate is 1, so nothing passes while training. Give it a smaller size, a fraction (size='1/4') or "
+                f"a rate below 1. Pattern: {pattern!r}",
+                stacklevel=2,
+            )
+
+    def _is_silent(self, pattern: Pattern, sizes: tuple[Any, ...]) -> bool:
+        peak = 1.0 if self._schedule is None else self._schedule.peak
+        return _least_probability(pattern, sizes) * peak >= 1
+
+    def _check_mutable(self, what: str) -> None:
+        if not self.mutable:
+            raise ValueError(f"Layer '{self.name}' has a fixed {what}. Build it with mutable=True to assign another.")
 
     def _acting(self) -> Pattern:
         """The pattern as it acts here: on a skip connection only by its residual token."""
-        pattern = self._pattern
-        if self.on_skip and isinstance(pattern, ConvPattern) and not pattern.residual:
-            return replace(pattern, size=0)
+        pattern = self.pattern
+        if self.on_skip and isinstance(pattern, MapPattern) and not getattr(pattern, "residual", False):
+            return replace(pattern, size=0)  # type: ignore[type-var]
         return pattern
 
-    def _encoded(self) -> Values:
-        return encode(self._acting())
+    def _encoded(self) -> np.ndarray:
+        """The vector of a mutable layer."""
+        pattern = self._acting()
+        if isinstance(self._pattern, float) or isinstance(pattern, DropBlockPattern):
+            raise ValueError(
+                f"Expected a ConvPattern or TransformerPattern with mutable=True. Received: pattern={self._pattern!r}"
+            )
+        if self._map is not None:
+            pattern.check_rank(len(self._map) + 2)
+        if pattern.has_fractions:
+            if self._map is None or None in self._map:
+                raise ValueError(
+                    f"Layer '{self.name}' is mutable and does not know the size of its maps, so its pattern cannot "
+                    f"have fractions. Received: pattern={pattern!r}"
+                )
+            pattern = pattern.resolve(self._map)  # type: ignore[arg-type]
+        return encode_vector(
+            pattern, self._schedule, len(self._map) if self._map and isinstance(pattern, MapPattern) else None
+        )
 
     def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)
+        store["seed_state"] = self.seed_state.numpy()
         if self.mutable:  # the values do not tell the pattern: a rotation is in them as a matrix only
             store["pattern"] = np.frombuffer(json.dumps(pattern_to_dict(self._pattern)).encode(), np.uint8)
 
     def load_own_variables(self, store: Any) -> None:
-        super().load_own_variables({name: store[name] for name in store.keys() if name != "pattern"})  # noqa: SIM118
-        if self.mutable:
+        names = list(store.keys())
+        own = {name: store[name] for name in names if name not in ("pattern", "seed_state")}
+        if "seed_state" in names:
+            self.seed_state.assign(np.array(store["seed_state"]))
+        elif len(own) == len(self.weights) + 1:  # written by version 0.1, where the state was the first weight
+            self.seed_state.assign(np.array(own["0"]))
+            own = {str(place - 1): own[str(place)] for place in range(1, len(own))}
+        if self.mutable and names:
             self._pattern = pattern_from_dict(json.loads(np.array(store["pattern"]).tobytes()), "weights")
+        if names:  # weights of a model without patterns have nothing for this layer
+            super().load_own_variables(own)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        check_shape(self._pattern, len(input_shape), self.data_format, self.token_axis)
+        self._see(input_shape)
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
         config = {
-            "pattern": pattern_to_dict(self._pattern),
+            "pattern": pattern_to_dict(self._pattern) if isinstance(self._pattern, Pattern) else self._pattern,
             "seed": self.seed,
             "data_format": self.data_format,
             "token_axis": self.token_axis,
             "site": self.site,
             "on_skip": self.on_skip,
             "mutable": self.mutable,
+            "schedule": None if self._schedule is None else self._schedule.to_dict(),
+            "before_softmax": self.before_softmax,
         }
         return {**super().get_config(), **config}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "PatternDropout":
-        return cls(**config | {"pattern": pattern_from_dict(config["pattern"], "PatternDropout")})
+        config = dict(config)
+        if isinstance(config["pattern"], dict):
+            config["pattern"] = pattern_from_dict(config["pattern"], "PatternDropout")
+        if isinstance(config.get("schedule"), dict):
+            config["schedule"] = Schedule.from_dict(config["schedule"], "PatternDropout")
+        return cls(**config)
+
+
+@functools.lru_cache(_KEPT)
+def _encoded(pattern: Pattern, sizes: tuple[int | None, ...] | None, axes: int) -> Values | None:
+    """A pattern as integers; None for a fraction of a size that is not known."""
+    if sizes is None:
+        return encode(pattern, axes)
+    return None if None in sizes else encode(pattern.resolve(sizes), axes)  # type: ignore[arg-type]
+
+
+@functools.lru_cache(_KEPT)
+def _least_probability(pattern: Pattern, sizes: tuple[int, ...]) -> float:
+    return float(drop_probability(pattern, sizes).min(initial=0.0 if 0 in sizes else 1.0))
+
+
+@functools.lru_cache(_KEPT)
+def _of_strength(strength: float, sizes: tuple[int | None, ...]) -> Pattern:
+    """The default pattern by the rank of the inputs."""
+    if len(sizes) in (2, 3):
+        return map_pattern(strength, sizes)
+    return token_pattern(strength, "" if len(sizes) == 1 else "query")
 
 
 def pattern_layers(model: keras.Model) -> dict[str, list[PatternDropout]]:
@@ -221,18 +385,24 @@ def assign_patterns(model: keras.Model, patterns: PatternSet) -> None:
             layer.assign(patterns.get(site, type(layer.pattern)()))
 
 
-def _check_pattern(pattern: Any) -> Pattern:
-    if not isinstance(pattern, ConvPattern | TransformerPattern):
-        raise TypeError(f"Expected 'pattern' to be a ConvPattern or TransformerPattern. Received: pattern={pattern!r}")
-    return pattern
+def _check_pattern(pattern: Any) -> Any:
+    if isinstance(pattern, Pattern):
+        return pattern
+    if isinstance(pattern, bool) or not isinstance(pattern, numbers.Real):
+        raise TypeError(
+            "Expected 'pattern' to be a ConvPattern, a TransformerPattern, a DropBlockPattern or the share to drop, a "
+            f"number. Received: pattern={pattern!r}"
+        )
+    return check_rate("pattern", pattern)
+
+
+def _check_schedule(schedule: Any) -> Schedule | None:
+    if not isinstance(schedule, Schedule | None):
+        raise TypeError(f"Expected 'schedule' to be a Schedule or None. Received: schedule={schedule!r}")
+    return schedule
 
 
 def _check_seed(seed: Any) -> int:
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
         raise ValueError(f"Invalid value for 'seed'. Expected an integer or None. Received: seed={seed!r}")
     return int(seed)
-
-
-def _seed_words(seed: int) -> np.ndarray:
-    """(seed, step 0) as int32 words; any integer is a seed."""
-    return np.array([seed & 0xFFFFFFFF, 0], np.uint32).view(np.int32)

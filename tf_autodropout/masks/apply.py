@@ -1,20 +1,23 @@
 """Eq. 1 of the paper: multiply by the mask and by what it costs in scale."""
 
 import functools
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from tf_autodropout.masks.cases import by_case
-from tf_autodropout.masks.draw import draw
+from tf_autodropout.masks.draw import draw, drop, is_counted
 from tf_autodropout.masks.drop import Drop
 from tf_autodropout.masks.fusion import fused
-from tf_autodropout.masks.hashing import fold_in, make_key
-from tf_autodropout.masks.values import InVariable, Values, unpack
+from tf_autodropout.masks.hashing import Words, words_of
+from tf_autodropout.masks.values import ConvValues, InVariable, Values, at_step, is_constant, unpack
 from tf_autodropout.patterns import Pattern
 
 _KEPT_PASSES = 256  # of the patterns used last in one process
+_LOWERED = -1e4  # far below scores, far above what masks padding: -3e4 in float16, -1e9 and less else
+_SMALL = 2**15  # entries of an example
 
 
 def apply_mask(h: Any, mask: Any) -> tf.Tensor:
@@ -38,10 +41,10 @@ def apply_mask(h: Any, mask: Any) -> tf.Tensor:
         Pham and Le, AutoDropout, AAAI 2021, Equation 1.
     """
     dropped = tf.logical_not(tf.cast(mask, tf.bool))
-    # The mask may broadcast: the ratio of its own size to its own sum is that of the full mask.
-    drop = Drop(dropped, tf.constant(True), tf.size(dropped))
     h = tf.convert_to_tensor(h)
-    return _equation_1(h, drop, drop.ratio(_exact(h)))
+    # The mask may broadcast: the ratio of its own size to its own sum is that of the full mask.
+    drop = Drop((dropped,), tf.size(dropped, tf.int64))
+    return _equation_1(h, drop, drop.ratio(_exact(h.dtype)))
 
 
 def apply_pattern(
@@ -54,12 +57,12 @@ def apply_pattern(
 ) -> tf.Tensor:
     """Draws the mask of a pattern and applies it: `apply_mask(h, keep_mask(...))` at the speed of memory.
 
-    No mask of the size of `h` is kept for the backward pass, which draws it again from the seed.
+    No mask of the size of `h` is kept for the backward pass, which makes it again from what was drawn.
 
     Args:
         h: Floating-point tensor.
         values: The pattern, as constants or in a variable.
-        seed: int32 tensor (2,).
+        seed: Integer tensor (2,).
         replica: Integer that makes the masks of replicas differ.
         data_format: As for `keep_mask`.
         token_axis: As for `keep_mask`.
@@ -70,57 +73,192 @@ def apply_pattern(
     Reference:
         Pham and Le, AutoDropout, AAAI 2021, Equation 1.
     """
-    drawn_from = [seed, tf.convert_to_tensor(replica, tf.int32)]
+    h = tf.convert_to_tensor(h)
+    words = (words_of(seed), tf.convert_to_tensor(replica, tf.int32))
     if isinstance(values, InVariable):
-        drawn_from.append(tf.convert_to_tensor(values.vector))
-    kind: Any = values.kind if isinstance(values, InVariable) else values
-    forward, backward = _passes(kind, data_format, token_axis)
+        return _apply_variable(h, values, words, data_format, token_axis)
+    if values.is_identity:
+        return tf.identity(h)
+    return _apply_constant(h, values, words, data_format, token_axis)
+
+
+def apply_to_scores(
+    scores: Any,
+    values: Values | InVariable,
+    seed: tf.Tensor,
+    replica: Any = 0,
+    data_format: str = "channels_last",
+    token_axis: int = 1,
+) -> tf.Tensor:
+    """Draws the mask of a pattern and takes what is dropped out of attention, before the softmax.
+
+    What is dropped is lowered so far that the softmax gives it nothing, but not as far as padding and the future are:
+    where all that a query may attend to is dropped, it attends as without the pattern. Nothing is scaled: the softmax
+    gives the share of the dropped keys to the others.
+
+    Args:
+        scores: Attention scores `(N, heads, queries, keys)`, or of any shape that suits the pattern.
+        values: As for `apply_pattern`, as all that follows.
+        seed: Integer tensor (2,).
+        replica: Integer that makes the masks of replicas differ.
+        data_format: As for `keep_mask`.
+        token_axis: As for `keep_mask`; the axis of the keys.
+
+    Returns:
+        Tensor like `scores`.
+
+    Reference:
+        Li et al., DropKey for Vision Transformer, CVPR 2023, Section 3.
+    """
+    scores = tf.convert_to_tensor(scores)
+    words = (words_of(seed), tf.convert_to_tensor(replica, tf.int32))
+    sizes = _sizes(scores)
+
+    def case(one: Values | None) -> tf.Tensor:
+        if one is None:
+            return tf.identity(scores)
+        drawn = draw(one, sizes, words, data_format, token_axis)
+        mask = drop(one, sizes, drawn.tensors, data_format, token_axis).mask()
+        return scores + tf.where(mask, tf.constant(_LOWERED, scores.dtype), tf.zeros((), scores.dtype))
+
+    if isinstance(values, InVariable):
+        now, schedule = unpack(values.kind, tf.convert_to_tensor(values.vector))
+        values = at_step(now, schedule, words[0][1])
+    return by_case(values, case)
+
+
+class _Passes(NamedTuple):
+    """Functions of tensors that compute one kind of mask; layers alike share them, so that they compile once.
+
+    Args:
+        count: `(h, *drawn)` to the ratio of Eq. 1, in a pass over the mask.
+        multiply: `(h, ratio, *drawn)` to Eq. 1: the forward pass, and the backward pass with `dy` for `h`.
+    """
+
+    count: Callable[..., tf.Tensor]
+    multiply: Callable[..., tf.Tensor]
+
+
+def _apply_constant(h: tf.Tensor, values: Values, words: Words, data_format: str, token_axis: int) -> tf.Tensor:
+    shape, exact = h.shape, _exact(h.dtype)
+    known = all(map(is_constant, values[:-1]))
+    # A rate on a schedule is a tensor, and so are sizes that are fractions of a map of unknown size.
+    passes = (_passes if known else _passes.__wrapped__)(values._replace(rate=0), data_format, token_axis)
+    drawn = draw(values, _sizes(h), words, data_format, token_axis, exact)
+    cheap = is_counted(values)  # such a mask costs next to nothing to make twice
+    rate = [] if cheap or isinstance(values, ConvValues) else [tf.cast(values.rate, tf.int32)]
+    ratio: Any = drawn.ratio if cheap else fused(passes.count, shape)(h, *drawn.tensors, *rate)
+
+    def again(zero: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """What was drawn, plus a zero that XLA cannot know to be one.
+
+        Or else it would see that both passes and the count make the same mask, write it to memory and keep it.
+        """
+        first, *others = drawn.tensors
+        return first + tf.cast(zero, first.dtype), *others, *rate
+
+    if cheap and _is_small(shape):
+        return _apply_small(h, ratio, drop(values, _sizes(h), drawn.tensors, data_format, token_axis).mask())
+
+    @tf.custom_gradient
+    def apply(h: tf.Tensor) -> Any:
+        multiply = fused(passes.multiply, shape)
+        y = multiply(h, ratio, *(drawn.tensors if cheap else again(ratio < 0)))
+
+        def backward(dy: tf.Tensor) -> tf.Tensor:
+            return multiply(dy, ratio, *(drawn.tensors if cheap else again(_zero(ratio, dy))))
+
+        return y, backward
+
+    return apply(h)
+
+
+@tf.custom_gradient
+def _apply_small(h: tf.Tensor, ratio: tf.Tensor, dropped: tf.Tensor) -> Any:
+    """Eq. 1 without compilation, which costs time at the first step and saves none where a map is small."""
+    scale = tf.cast(tf.minimum(ratio, float(h.dtype.max)), h.dtype)
+    nothing = tf.zeros((), h.dtype)
+    return tf.where(dropped, nothing, h * scale), lambda dy: (tf.where(dropped, nothing, dy * scale), None, None)
+
+
+@functools.lru_cache(_KEPT_PASSES)
+def _passes(alike: Any, data_format: str, token_axis: int) -> _Passes:
+    def dropped(h: tf.Tensor, drawn: tuple[tf.Tensor, ...]) -> Drop:
+        if isinstance(alike, ConvValues) or is_counted(alike):
+            return drop(alike, _sizes(h), drawn, data_format, token_axis)
+        return drop(alike._replace(rate=drawn[-1]), _sizes(h), drawn[:-1], data_format, token_axis)
+
+    def count(h: tf.Tensor, *drawn: tf.Tensor) -> tf.Tensor:
+        return dropped(h, drawn).ratio(_exact(h.dtype))
+
+    def multiply(h: tf.Tensor, ratio: tf.Tensor, *drawn: tf.Tensor) -> tf.Tensor:
+        return _equation_1(h, dropped(h, drawn), ratio)
+
+    return _Passes(count, multiply)
+
+
+def _apply_variable(h: tf.Tensor, values: InVariable, words: Words, data_format: str, token_axis: int) -> tf.Tensor:
+    vector = tf.convert_to_tensor(values.vector)
+    kind: Any = values.kind
+    forward, backward = _variable_passes(kind, data_format, token_axis)
 
     @tf.custom_gradient
     def apply(h: tf.Tensor) -> Any:
         shape = h.shape  # the backward pass needs this of h, and nothing else
-        y, ratio = fused(forward, shape)(h, *drawn_from)
-        return y, lambda dy: fused(backward, shape)(dy, ratio, *drawn_from)
+        y, ratio, *drawn = fused(forward, shape)(h, vector, *words)
+        return y, lambda dy: fused(backward, shape)(dy, ratio, vector, words[0], *drawn)
 
-    return apply(tf.convert_to_tensor(h))
+    return apply(h)
 
 
 @functools.lru_cache(_KEPT_PASSES)
-def _passes(
-    kind: Values | type[Pattern], data_format: str, token_axis: int
-) -> tuple[Callable[..., tuple[tf.Tensor, tf.Tensor]], Callable[..., tf.Tensor]]:
-    """Forward and backward pass of `apply_pattern`: one pair for all layers alike, to be compiled once."""
+def _variable_passes(
+    kind: type[Pattern], data_format: str, token_axis: int
+) -> tuple[Callable[..., tuple[tf.Tensor, ...]], Callable[..., tf.Tensor]]:
+    """Forward and backward pass for a pattern in variables: one branch of a switch for each kind of mask."""
 
-    def pattern(vector: tuple[tf.Tensor, ...]) -> Values:
-        return kind if isinstance(kind, tuple) else unpack(kind, *vector)
+    def at(seed: tf.Tensor, vector: tf.Tensor) -> Values:
+        values, schedule = unpack(kind, vector)
+        return at_step(values, schedule, seed[1])
 
-    def drawn(one: Values, x: tf.Tensor, seed: tf.Tensor, replica: tf.Tensor) -> Drop:
-        return draw(one, _sizes(x), fold_in(make_key(seed), replica), data_format, token_axis)
+    def forward(h: tf.Tensor, vector: tf.Tensor, *words: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        values, sizes, exact = at(words[0], vector), _sizes(h), _exact(h.dtype)
+        drawn = draw(values, sizes, words, data_format, token_axis, exact)
 
-    def forward(h: tf.Tensor, seed: tf.Tensor, replica: tf.Tensor, *vector: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         def case(one: Values | None) -> tuple[tf.Tensor, tf.Tensor]:
             if one is None:
-                return tf.identity(h), tf.ones((), _exact(h))
-            ratio = drawn(one, h, seed, replica).ratio(_exact(h))
-            # Drawn again, with a zero as below: XLA would write a mask with two readers to memory, and keep it
-            # where the backward pass computes the next layer's input once more.
-            zero = tf.cast(ratio < 0, tf.int32)
-            return _equation_1(h, drawn(one, h, seed, replica + zero), ratio), ratio
+                return tf.identity(h), tf.ones((), exact)
+            ratio = drawn.ratio
+            if ratio is None or not is_counted(one):
+                ratio = drop(one, sizes, drawn.tensors, data_format, token_axis).ratio(exact)
+            first, *others = drawn.tensors
+            tensors = first + tf.cast(ratio < 0, first.dtype), *others  # see `again` above
+            return _equation_1(h, drop(one, sizes, tensors, data_format, token_axis), ratio), ratio
 
-        return by_case(pattern(vector), case)
+        return (*by_case(values, case), *drawn.tensors)
 
-    def backward(dy: tf.Tensor, ratio: tf.Tensor, seed: tf.Tensor, replica: tf.Tensor, *vector: tf.Tensor) -> tf.Tensor:
-        # Always 0, as no ratio is negative, but XLA cannot know: or else it would see that both passes
-        # draw the same mask, and keep the forward pass's, or draw it before dy is there.
-        first = tf.reshape(dy, [-1])[:1]
-        zero = tf.cast(tf.logical_and(ratio < 0, tf.reduce_any(first > 0)), tf.int32)
+    def backward(dy: tf.Tensor, ratio: tf.Tensor, vector: tf.Tensor, seed: tf.Tensor, *drawn: tf.Tensor) -> tf.Tensor:
+        first, *others = drawn
+        tensors = first + tf.cast(_zero(ratio, dy), first.dtype), *others
 
         def case(one: Values | None) -> tf.Tensor:
-            return tf.identity(dy) if one is None else _equation_1(dy, drawn(one, dy, seed, replica + zero), ratio)
+            if one is None:
+                return tf.identity(dy)
+            return _equation_1(dy, drop(one, _sizes(dy), tensors, data_format, token_axis), ratio)
 
-        return by_case(pattern(vector), case)
+        return by_case(at(seed, vector), case)
 
     return forward, backward
+
+
+def _zero(positive: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
+    """False, but XLA cannot know, and not before `dy` is there."""
+    return tf.logical_and(positive < 0, tf.reduce_any(tf.reshape(dy, [-1])[:1] > 0))
+
+
+def _is_small(shape: tf.TensorShape) -> bool:
+    """True for examples so small that a compiled pass saves nothing, and its compilation costs time."""
+    return None not in shape[1:] and math.prod(shape[1:]) < _SMALL
 
 
 def _sizes(x: tf.Tensor) -> tuple[Any, ...]:
@@ -131,9 +269,9 @@ def _sizes(x: tf.Tensor) -> tuple[Any, ...]:
     return tuple(static if static is not None else dynamic for static, dynamic in sizes)
 
 
-def _exact(h: tf.Tensor) -> tf.DType:
+def _exact(dtype: tf.DType) -> tf.DType:
     """The dtype in which the ratio is computed: float32 has room for every ratio, float16 has not."""
-    return tf.float64 if h.dtype == tf.float64 else tf.float32
+    return tf.float64 if dtype == tf.float64 else tf.float32
 
 
 def _equation_1(h: tf.Tensor, drop: Drop, ratio: tf.Tensor) -> tf.Tensor:

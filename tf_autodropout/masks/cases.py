@@ -20,14 +20,15 @@ def by_case(values: Values, function: Callable[[Values | None], Any]) -> Any:
         values: The pattern, constants or scalar tensors.
         function: Must return tensors of the same shapes and dtypes in all cases.
     """
-    if is_constant(values[0]):
-        return function(None if values[0] == 0 or values.rate == 0 else values)
+    if is_constant(values.is_identity):
+        nothing = values.is_identity or (is_constant(values.rate) and values.rate == 0)
+        return function(None if nothing else values)
     shared = tf.cast(values.share_c, tf.int32)
     if isinstance(values, ConvValues):
         turned = tf.reduce_any([tf.not_equal(now, entry) for now, entry in zip(values.matrix, IDENTITY, strict=True)])
-        long = tf.logical_and(turned, tf.equal(values.row_word, 0))
+        long = tf.logical_and(turned, tf.equal(values.word_w, 0))
         case = shared + 2 * tf.cast(turned, tf.int32) + 2 * tf.cast(long, tf.int32)
-        without_words = values._replace(row_word=0, column_word=0)
+        without_words = values._replace(word_d=0, word_h=0, word_w=0)
         straight = without_words.with_matrix(IDENTITY)
         kinds: list[Values] = [
             one._replace(share_c=share) for one in (straight, values, without_words) for share in (0, 1)
@@ -35,6 +36,6 @@ def by_case(values: Values, function: Callable[[Values | None], Any]) -> Any:
     else:
         case = shared
         kinds = [values._replace(share_c=share) for share in (0, 1)]
-    nothing = tf.logical_or(tf.equal(values[0], 0), tf.equal(values.rate, 0))
+    nothing = tf.logical_or(values.is_identity, tf.equal(values.rate, 0))
     case = tf.where(nothing, 0, case + 1)
     return tf.switch_case(case, [partial(function, kind) for kind in (None, *kinds)])

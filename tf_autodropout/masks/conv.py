@@ -1,79 +1,164 @@
-"""What a `ConvPattern` drops on `(N, H, W, C)`, by integer coordinate arithmetic."""
+"""What a `ConvPattern` drops on maps, by integer coordinate arithmetic."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tf_autodropout.masks.drop import Drop, once
-from tf_autodropout.masks.hashing import RATE_BITS, Key, bernoulli, counters, fold_in, positive_bits
-from tf_autodropout.masks.values import GEOMETRY_BITS, IDENTITY, WORD_BITS, ConvValues, is_constant
+from tf_autodropout.masks.drop import Draws, Drop, once, ratio_of, times
+from tf_autodropout.masks.fusion import fused
+from tf_autodropout.masks.hashing import Words, bernoulli, fold_in, key_of, positive_bits
+from tf_autodropout.masks.layout import MapLayout
+from tf_autodropout.masks.profile import FAR, Profile, dropped_before
+from tf_autodropout.masks.values import GEOMETRY_BITS, IDENTITY, ConvValues, is_constant
 
 _ONE = 1 << GEOMETRY_BITS
-FAR = 2**31 - 1
+_AXIS_KEYS = (4, 1, 2)  # of depth, height and width; a map of one axis has the key of the height
+_RATE_KEY = 3
+_CHANNELS = [2 * 4**power for power in range(2, 16)]  # channels are drawn by so many: few functions serve all layers
 
 
-def conv_drop(values: ConvValues, shape: tuple[Any, ...], key: Key, data_format: str) -> Drop:
-    """Draws what one mask drops.
+def conv_draws(values: ConvValues, shape: tuple[Any, ...], words: Words, data_format: str, dtype: tf.DType) -> Draws:
+    """Draws the offsets of one mask.
 
     Args:
-        values: The pattern, constants or scalar tensors; `share_c` a constant.
-        shape: `(N, H, W, C)` in the order of `data_format`; ints or scalar tensors.
-        key: Random key of this layer, step and replica.
+        values: The pattern, constants or scalar tensors.
+        shape: Shape of the tensor in the order of `data_format`; ints or scalar tensors.
+        words: Seed and replica, as `key_of` takes them.
         data_format: `"channels_last"` or `"channels_first"`.
+        dtype: Of the ratio.
 
     Returns:
-        `Drop`, which broadcasts to `shape`.
+        The shifts `o - (min - L + 1)`, int32 (axes, N, C or 1 and more), not negative, and the
+        ratio of Eq. 1 if nothing is turned.
+        With `share_c` as a tensor there are C for each example, all alike if it is 1.
     """
-    first = data_format == "channels_first"
-    n, c, h, w = shape if first else (shape[0], shape[3], shape[1], shape[2])
-    draws = 1 if values.share_c else c
-
-    def per_map(x: tf.Tensor) -> tf.Tensor:  # (N, C or 1) -> broadcasts over rows and columns
-        return x[:, :, None, None] if first else x[:, None, None, :]
-
-    def on_map(x: tf.Tensor) -> tf.Tensor:  # (H or 1, W or 1) -> broadcasts over examples, channels
-        return x[None, None, :, :] if first else x[None, :, :, None]
-
-    u, v = _pattern_coordinates(values, h, w)  # (H, 1), (1, W) if axis-aligned, else (H, W) both
-    index = counters(n, draws)  # (N, C or 1)
-    low_u, low_v = tf.reduce_min(u), tf.reduce_min(v)
-    span_u, span_v = tf.reduce_max(u) - low_u, tf.reduce_max(v) - low_v
-    covered = tf.logical_and(_int32(values.height) > span_u, _int32(values.width) > span_v)
-    applied = True
-    if not (is_constant(values.rate) and values.rate == 1 << RATE_BITS):
-        applied = bernoulli(fold_in(key, 3), index, values.rate)  # (N, C or 1)
-
-    def dropped(side: Any, word: Any, x: tf.Tensor, low: tf.Tensor, span: tf.Tensor, axis_key: Key) -> tf.Tensor:
-        profile = _Profile(side, word, values)
-        shift = profile.draw_shift(axis_key, index, span, covered, applied)
-        return profile.holds(on_map(x - low + profile.length - 1), per_map(shift))
-
-    rows = dropped(values.height, values.row_word, u, low_u, span_u, fold_in(key, 1))
-    columns = dropped(values.width, values.column_word, v, low_v, span_v, fold_in(key, 2))
-    size = n * draws * h * w
-    if _is_straight(values):
-        return Drop(once(rows), once(columns), size, (2, 3) if first else (1, 2))
-    return Drop(rows, columns, size)
+    layout = MapLayout.of(shape, data_format)
+    profiles = _profiles(values, len(layout.sizes))
+    columns = [
+        (key, profile.size, profile.length, profile.run, profile.period, span, size)
+        for key, profile, (_, span), size in zip(
+            _keys(profiles), profiles, _geometry(values, layout.sizes), layout.sizes, strict=True
+        )
+    ]
+    shared = is_constant(values.share_c) and values.share_c
+    c = 1 if shared else layout.c
+    padded = c
+    if is_constant(c):
+        padded = 1 if c == 1 else next(size for size in _CHANNELS if size >= c)
+    groups = 1 if is_constant(values.share_c) else tf.where(tf.cast(values.share_c, tf.bool), c, 1)
+    draw = _drawer(dtype, all(profile.single for profile in profiles))
+    drawn = fused(draw, tf.TensorShape([None, padded if is_constant(padded) else None]))
+    shifts, ratio = drawn(
+        _range(layout.n), _range(padded), _pack(*zip(*columns, strict=True)), _pack(c, values.rate, groups), *words
+    )
+    return Draws((shifts,), ratio)
 
 
-def _is_straight(values: ConvValues) -> bool:
+def conv_drop(values: ConvValues, shape: tuple[Any, ...], shifts: tf.Tensor, data_format: str) -> Drop:
+    """Returns what a mask with these shifts drops; it broadcasts to `shape`. See `conv_draws`."""
+    layout = MapLayout.of(shape, data_format)
+    profiles = _profiles(values, len(layout.sizes))
+    geometry = _geometry(values, layout.sizes)
+    shared = is_constant(values.share_c) and values.share_c
+    c = 1 if shared else layout.c
+    drawn = tf.unstack(shifts if shifts.shape[2] == c else shifts[:, :, :c], len(profiles))
+    held = []
+    for axis, (profile, (base, _), shift) in enumerate(zip(profiles, geometry, drawn, strict=True)):
+        base = base + (profile.length - 1)
+        placed = layout.on_plane(base) if len(base.shape) == 2 else layout.on_axis(base, axis)
+        held.append(profile.holds(placed, layout.per_map(shift)))
+    if is_straight(values):
+        factors = tuple(map(once, held)) if len(held) > 1 else tuple(held)
+    else:
+        *deep, rows, columns = held
+        factors = (*deep, tf.logical_and(rows, columns))
+    return Drop(factors, times(layout.n, *layout.sizes, 1 if shared else layout.c))
+
+
+def spans(values: ConvValues, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns, for each axis of the pattern, the largest less the least coordinate of a cell of the map."""
+    return tuple(span for _, span in _geometry(values, sizes))
+
+
+def is_straight(values: ConvValues) -> bool:
     """True where rotation and shear are known to be none."""
     return all(map(is_constant, values.matrix)) and values.matrix == IDENTITY
 
 
-def _pattern_coordinates(values: ConvValues, h: Any, w: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    """Maps each cell back to pattern coordinates (u, v), rounded to the nearest integer, half up.
+@functools.lru_cache
+def _drawer(dtype: tf.DType, single: bool) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+    """`_draw` for a dtype, and for patterns that are known to be single runs: one function for all layers alike."""
+    return functools.partial(_draw, dtype, single)
+
+
+def _draw(
+    dtype: tf.DType,
+    single: bool,
+    examples: tf.Tensor,
+    channels: tf.Tensor,
+    table: tf.Tensor,
+    numbers: tf.Tensor,
+    *words: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Draws `o - (min - L + 1)`, uniform in `0 ... span + L - 1`, for each axis, example and channel.
+
+    Where the pattern covers the map it is L - 1, the offset min; where it is not applied it is out of
+    every map's reach. The remainder comes last: see `once`. All that differs from layer to layer is in the
+    tensors: one compiled function serves all layers with as many examples and, padded, channels.
+
+    Returns:
+        Shifts, int32 (axes, N, C), and the ratio of Eq. 1 if nothing is turned.
+    """
+    c, rate, groups = tf.unstack(numbers)
+    axis_key, side, length, run, period, span, size = (row[:, None, None] for row in tf.unstack(table, 7))
+    index = tf.cast(tf.truncatediv(examples[:, None] * c + channels[None, :], groups), tf.uint32)  # (N, C)
+    key = key_of(*words)
+    covered, applied = tf.reduce_all(side > span), bernoulli(fold_in(key, _RATE_KEY), index, rate)
+    drawn = tf.where(covered, length - 1, positive_bits(fold_in(key, axis_key), index))  # (axes, N, C)
+    limit = tf.where(covered, FAR, span + length)
+    shifts = tf.truncatemod(tf.where(applied, drawn, FAR - 1), tf.where(applied, limit, FAR))
+    first = length - 1 - shifts  # the position of the profile at the first cell
+    before, after = (dropped_before(place, length, run, None if single else period) for place in (first, first + size))
+    dropped = tf.where(channels[None, :] < c, tf.reduce_prod(after - before, 0), 0)  # (N, C)
+    cells = tf.cast(tf.size(examples), tf.int64) * tf.cast(c, tf.int64) * tf.reduce_prod(tf.cast(size, tf.int64))
+    return shifts, ratio_of(cells, tf.reduce_sum(tf.cast(dropped, tf.int64)), dtype)
+
+
+def _profiles(values: ConvValues, axes: int) -> list[Profile]:
+    sides = zip(values.sizes, values.strides, values.words, strict=True)
+    return [Profile(size, stride, values.repeat, word) for size, stride, word in list(sides)[-axes:]]
+
+
+def _keys(profiles: list[Profile]) -> tuple[int, ...]:
+    return _AXIS_KEYS[1:2] if len(profiles) == 1 else _AXIS_KEYS[-len(profiles) :]
+
+
+def _geometry(values: ConvValues, sizes: tuple[Any, ...]) -> list[tuple[Any, Any]]:
+    """For each axis the pattern coordinates from 0 on, 1-D, or (H, W) if turned; and their span, largest less least."""
+    straight = [(_range(size), size - 1) for size in sizes]
+    if is_straight(values) or len(sizes) == 1:
+        return straight
+    u, v = _pattern_coordinates(values, *sizes[-2:])
+    if isinstance(u, np.ndarray):
+        turned = [((x - x.min()).astype(np.int32), int(np.ptp(x))) for x in (u, v)]
+    else:
+        low = [tf.reduce_min(x) for x in (u, v)]
+        turned = [(x - least, tf.reduce_max(x) - least) for x, least in zip((u, v), low, strict=True)]
+    return [*straight[:-2], *turned]
+
+
+def _pattern_coordinates(values: ConvValues, h: Any, w: Any) -> tuple[Any, Any]:
+    """Maps each cell back to pattern coordinates (u, v), rounded to the nearest integer, half up: (H, W) both.
 
     Works on doubled centred coordinates, `2x = 2j - (W-1)`, so that centres of even maps are integers.
     """
     matrix = values.matrix
-    if _is_straight(values):
-        return tf.range(h)[:, None], tf.range(w)[None, :]
     if all(map(is_constant, (*matrix, h, w))):
         rows, columns = np.arange(h, dtype=np.int64)[:, None], np.arange(w, dtype=np.int64)[None, :]
-        u, v = _map_back(matrix, rows, columns, h, w, np.right_shift)
-        return tf.constant(u, tf.int32), tf.constant(v, tf.int32)
+        return _map_back(matrix, rows, columns, h, w, np.right_shift)
     rows, columns = tf.range(tf.cast(h, tf.int64))[:, None], tf.range(tf.cast(w, tf.int64))[None, :]
     wide = [tf.cast(entry, tf.int64) for entry in matrix]
     h64, w64 = tf.cast(h, tf.int64), tf.cast(w, tf.int64)
@@ -90,47 +175,15 @@ def _map_back(matrix: Any, rows: Any, columns: Any, h: Any, w: Any, shift: Any) 
     return u, v
 
 
-class _Profile:
-    """`repeat` runs of `size` dropped cells with `stride` kept cells between them."""
-
-    def __init__(self, size: Any, word: Any, values: ConvValues) -> None:
-        self.word = word
-        self.single = is_constant(values.repeat) and 1 in (values.repeat, values.stride + 1)
-        self.length = _int32(values.repeat * size + (values.repeat - 1) * values.stride)  # L
-        # Runs that touch are one run.
-        joined = tf.logical_or(tf.equal(values.stride, 0), tf.equal(values.repeat, 1))
-        self.run = tf.where(joined, self.length, _int32(size))
-        self.period = tf.where(joined, FAR, _int32(size + values.stride))
-
-    def draw_shift(self, key: Key, index: tf.Tensor, span: tf.Tensor, covered: tf.Tensor, applied: Any) -> tf.Tensor:
-        """Draws `o - (min - L + 1)`, uniform in `0 ... span + L - 1`: int32, shaped as `index`.
-
-        Where the pattern covers the map it is L - 1, the offset min; where it is not applied it is out of
-        every map's reach. The remainder comes last: see `once`.
-        """
-        drawn, limit = positive_bits(key, index), span + self.length
-        drawn, limit = tf.where(covered, self.length - 1, drawn), tf.where(covered, FAR, limit)
-        drawn, limit = tf.where(applied, drawn, FAR - 1), tf.where(applied, limit, FAR)
-        return tf.truncatemod(drawn, limit)
-
-    def holds(self, base: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
-        """True where position `base - shift` of the profile is in one of its runs; neither is negative."""
-        place = tf.cast(base - shift, tf.uint32)  # what was negative is huge now
-        if not (is_constant(self.word) and self.word == 0):
-            bit = tf.bitwise.right_shift(_uint32(self.word), tf.minimum(place, _uint32(WORD_BITS)))
-            return tf.not_equal(tf.bitwise.bitwise_and(bit, _uint32(1)), 0)
-        inside = place < _uint32(self.length)
-        if self.single:
-            return inside
-        # (base - shift) mod period, without a remainder at each cell: it would cost most of the mask.
-        phase = tf.truncatemod(base, self.period) - tf.truncatemod(shift, self.period)
-        phase = tf.where(phase < 0, phase + self.period, phase)
-        return tf.logical_and(inside, phase < self.run)
+def _range(size: Any) -> Any:
+    return np.arange(size, dtype=np.int32) if is_constant(size) else tf.range(size)
 
 
-def _int32(value: Any) -> tf.Tensor:
-    return tf.cast(value, tf.int32)
-
-
-def _uint32(value: Any) -> tf.Tensor:
-    return tf.cast(value, tf.uint32)
+def _pack(*numbers: Any) -> tf.Tensor:
+    """Numbers or rows of numbers, ints or scalar tensors, as one int32 tensor."""
+    rows = [row if isinstance(row, tuple) else (row,) for row in numbers]
+    flat = [one for row in rows for one in row]
+    shape = (len(rows), len(rows[0])) if isinstance(numbers[0], tuple) else (len(rows),)
+    if all(map(is_constant, flat)):
+        return tf.constant(flat, tf.int32, shape)
+    return tf.reshape(tf.stack([tf.cast(one, tf.int32) for one in flat]), shape)

@@ -1,60 +1,83 @@
 """`Drop`: what a drawn pattern drops, kept as small factors instead of a mask."""
 
+import math
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 _FUSED_TERMS = 32
+_INT32 = 2**31
+
+
+class Draws(NamedTuple):
+    """What one mask draws: small tensors that fix it.
+
+    Args:
+        tensors: The tensors, as `drop` takes them.
+        ratio: `Size(m) / Sum(m)` of Eq. 1, where it is known without a pass over the mask; else None.
+    """
+
+    tensors: tuple[tf.Tensor, ...]
+    ratio: tf.Tensor | None = None
 
 
 class Drop(NamedTuple):
     """Factors, true = drop, whose logical AND broadcasts to the tensor to mask.
 
     Args:
-        rows: First factor; booleans, or 0 and 1 as uint8 if `map_axes` are given.
-        columns: Second factor, alike.
-        size: Number of cells of `rows & columns`, an int or a scalar tensor.
-        map_axes: The axes of rows and columns if `rows` has one column and `columns` has one row: then
-            cells are counted without a pass over the map. `()` otherwise.
+        factors: Booleans, or 0 and 1 as uint8, each broadcasting to the tensor.
+        size: Number of cells of the AND, an int or a scalar tensor.
     """
 
-    rows: tf.Tensor
-    columns: tf.Tensor
+    factors: tuple[tf.Tensor, ...]
     size: Any
-    map_axes: tuple[int, ...] = ()
 
     def mask(self) -> tf.Tensor:
         """Boolean tensor, True = drop."""
-        if self.map_axes:
-            return tf.not_equal(tf.bitwise.bitwise_and(self.rows, self.columns), 0)
-        return tf.logical_and(self.rows, self.columns)
+        first, *others = self.factors
+        for one in others:
+            first = tf.bitwise.bitwise_and(first, one) if first.dtype == tf.uint8 else tf.logical_and(first, one)
+        return tf.not_equal(first, 0) if first.dtype == tf.uint8 else first
 
     def ratio(self, dtype: tf.DType = tf.float32) -> tf.Tensor:
-        """`Size(m) / Sum(m)` of Eq. 1; 0 if all is dropped. Counted in integers."""
-        if self.map_axes:
-            rows, columns = (
-                tf.reduce_sum(tf.cast(x, tf.int32), self.map_axes, keepdims=True) for x in (self.rows, self.columns)
-            )
-            dropped = tf.reduce_sum(rows * columns)
-        else:
-            dropped = _count(tf.cast(self.mask(), tf.int32))
-        size = tf.cast(self.size, tf.int32)
-        return tf.math.divide_no_nan(tf.cast(size, dtype), tf.cast(size - dropped, dtype))
+        """`Size(m) / Sum(m)` of Eq. 1; 0 if all is dropped. Counted in integers, in a pass over the mask."""
+        return ratio_of(self.size, _count(self.mask()), dtype)
+
+
+def ratio_of(size: Any, dropped: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """`Size(m) / Sum(m)` of Eq. 1, from the number of cells and of dropped ones, int64."""
+    size = tf.cast(size, tf.int64)
+    return tf.math.divide_no_nan(tf.cast(size, dtype), tf.cast(size - dropped, dtype))
+
+
+def times(*sizes: Any) -> Any:
+    """Product of sizes: an int if all are, else an int64 scalar tensor, as no tensor is too large for."""
+    known = [size for size in sizes if isinstance(size, int)]
+    product: Any = math.prod(known)
+    for size in sizes:
+        if not isinstance(size, int):
+            product = tf.cast(size, tf.int64) * product
+    return product
 
 
 def _count(flags: tf.Tensor) -> tf.Tensor:
-    """Sum of zeros and ones, without writing them to memory first.
+    """Sum of flags as int64, without writing them to memory first.
 
     XLA fuses a sum of at most 32 terms with what computes them, and writes the terms of a longer one to
-    memory. So axis 1 is summed by runs of at most 32, and the rest afterwards; `maximum` keeps XLA
-    from making one sum of the two.
+    memory. So axis 1 is summed by runs of at most 32, in int32, and the rest afterwards; `maximum` keeps XLA
+    from making one sum of the two. The rest is summed in int64 unless it is known to fit into int32.
     """
     sizes = flags.shape.as_list()
+    ones = tf.cast(flags, tf.int32)
     if len(sizes) < 2 or None in sizes[1:]:
-        return tf.reduce_sum(flags)
+        return tf.reduce_sum(tf.cast(ones, tf.int64))
     run = next(run for run in range(_FUSED_TERMS, 0, -1) if sizes[1] % run == 0)
-    runs = tf.reduce_sum(tf.reshape(flags, (-1, sizes[1] // run, run, *sizes[2:])), 2)
-    return tf.reduce_sum(tf.maximum(runs, 0))
+    runs = tf.maximum(tf.reduce_sum(tf.reshape(ones, (-1, sizes[1] // run, run, *sizes[2:])), 2), 0)
+    if sizes[0] is not None and math.prod(sizes) < _INT32:
+        return tf.cast(tf.reduce_sum(runs), tf.int64)
+    if math.prod(sizes[1:]) < _INT32:  # by example first
+        runs = tf.reduce_sum(runs, list(range(1, runs.shape.rank)))
+    return tf.reduce_sum(tf.cast(runs, tf.int64))
 
 
 def once(flags: tf.Tensor) -> tf.Tensor:

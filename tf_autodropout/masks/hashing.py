@@ -16,7 +16,11 @@ import tensorflow as tf
 
 RATE_BITS = 24  # a rate is compared as a 24-bit integer: 1.0 is then exactly "always"
 
-Key = tuple[tf.Tensor, tf.Tensor]  # two uint32 scalars
+Words = tuple[tf.Tensor, ...]  # what fixes a key: `words_of` a seed, and a replica if there is one
+
+_OWN_KEY = 2**18  # entries from which on an example has a key of its own: far below 2^32 by any batch
+
+Key = tuple[tf.Tensor, tf.Tensor]  # two of uint32, scalars or such that broadcast with the counters
 
 
 def _u32(value: int) -> tf.Tensor:
@@ -54,17 +58,31 @@ def make_key(seed: Any) -> Key:
     Raises:
         ValueError: `seed` is none of these.
     """
+    return key_of(words_of(seed))
+
+
+def words_of(seed: Any) -> tf.Tensor:
+    """Returns a seed as a small tensor, which compiled functions take: integers (2,) for a pair, (3,) for an int.
+
+    Raises:
+        ValueError: `seed` is not an int, a pair of ints or a tensor of shape (2,).
+    """
     if isinstance(seed, numbers.Integral) and not isinstance(seed, bool):
-        seed = int(seed)
-        return fold_in((_u32(seed), _u32(seed >> 32)), 1)
+        return tf.constant([int(seed) & 0xFFFFFFFF, int(seed) >> 32 & 0xFFFFFFFF, 1], tf.uint32)
     if tf.is_tensor(seed) and seed.shape == (2,):
-        first, second = tf.unstack(seed)
-        return fold_in((_as_u32(first), _as_u32(second)), 2)
+        return seed
     try:
-        first, second = (operator.index(word) for word in seed)
+        first, second = (operator.index(word) & 0xFFFFFFFF for word in seed)
     except (TypeError, ValueError):
         raise ValueError(f"Invalid value for 'seed'. Expected an int or two ints. Received: seed={seed!r}") from None
-    return fold_in((_u32(first), _u32(second)), 2)
+    return tf.constant([first, second], tf.uint32)
+
+
+def key_of(words: tf.Tensor, replica: Any = None) -> Key:
+    """Returns the key of a seed, with the number of a replica folded into it if there is one."""
+    first, second, *kind = tf.unstack(tf.cast(words, tf.uint32))
+    key = fold_in((first, second), *kind or [2])
+    return key if replica is None else fold_in(key, replica)
 
 
 def uniform_below(key: Key, counter: tf.Tensor, limit: Any) -> tf.Tensor:
@@ -89,3 +107,26 @@ def counters(*sizes: Any) -> tf.Tensor:
     for size in sizes:
         total = total * size
     return tf.cast(tf.reshape(tf.range(total), sizes), tf.uint32)
+
+
+def by_example(key: Key, n: Any, entries: Any, rank: int) -> tuple[Key, tf.Tensor]:
+    """Returns the key and the first counter of each example, which broadcast over a tensor of this rank.
+
+    Counters end at 2^32. So examples with many entries count from 0, each with a key of its own; those of small ones go
+    on from each other. What an example is depends on its own size only, so that the mask does not depend on what is
+    known of the batch.
+
+    Args:
+        key: Key of the whole tensor.
+        n: Number of examples.
+        entries: Counters that an example needs, an int or a scalar tensor.
+        rank: Rank of the tensor; examples are on axis 0.
+    """
+    shape = [-1] + [1] * (rank - 1)
+    example = tf.reshape(tf.range(n), shape)
+    in_line = tf.cast(example, tf.uint32) * tf.cast(entries, tf.uint32)
+    if isinstance(entries, int) and entries < _OWN_KEY:
+        return key, in_line
+    large = tf.cast(entries >= _OWN_KEY, tf.bool)
+    first, second = (tf.where(large, new, old) for new, old in zip(fold_in(key, example), key, strict=True))
+    return (first, second), tf.where(large, _u32(0), in_line)

@@ -7,12 +7,11 @@ from typing import Any
 import tensorflow as tf
 
 from tf_autodropout.masks.cases import by_case
-from tf_autodropout.masks.draw import draw
-from tf_autodropout.masks.hashing import make_key
-from tf_autodropout.masks.values import Values, encode
-from tf_autodropout.patterns import ConvPattern, Pattern
-
-DATA_FORMATS = ("channels_last", "channels_first")
+from tf_autodropout.masks.draw import draw, drop
+from tf_autodropout.masks.hashing import words_of
+from tf_autodropout.masks.layout import MapLayout
+from tf_autodropout.masks.values import Values, encode, encode_for
+from tf_autodropout.patterns import MapPattern, Pattern, TransformerPattern
 
 
 def keep_mask(
@@ -21,12 +20,12 @@ def keep_mask(
     """Draws the keep mask of a pattern: 1 = keep, 0 = drop.
 
     Args:
-        pattern: `ConvPattern` or `TransformerPattern`.
-        shape: Shape of the tensor to mask. `ConvPattern`: `(N, H, W, C)`, or `(N, C, H, W)` for
-            `"channels_first"`. `TransformerPattern`: `(N, T, C)` or any other shape with the examples
-            on axis 0 and the tokens on `token_axis`. Ints or scalar tensors.
+        pattern: `ConvPattern`, `DropBlockPattern` or `TransformerPattern`.
+        shape: Shape of the tensor to mask. Of maps: `(N, T, C)`, `(N, H, W, C)` or `(N, D, H, W, C)`, or with the
+            channels on axis 1 for `"channels_first"`. `TransformerPattern`: `(N, T, C)`, `(N, C)` or any other shape
+            with the examples on axis 0 and the tokens on `token_axis`. Ints or scalar tensors.
         seed: An int or two ints. The same seed gives the same mask, in graph mode and under XLA.
-        data_format: `"channels_last"` or `"channels_first"`; used by `ConvPattern`.
+        data_format: `"channels_last"` or `"channels_first"`; used by patterns of maps.
         token_axis: Axis of the tokens; used by `TransformerPattern`.
 
     Returns:
@@ -47,14 +46,17 @@ def keep_mask(
     """
     sizes = check_sizes(shape)
     check_shape(pattern, len(sizes), data_format, token_axis)
+    if isinstance(pattern, TransformerPattern) and len(sizes) == 2:
+        return keep_mask(pattern, (sizes[0], 1, sizes[1]), seed)[:, 0]
 
     def mask(values: Values | None) -> tf.Tensor:
         if values is None:
             return tf.ones([1] * len(sizes))
-        drop = draw(values, sizes, make_key(seed), data_format, token_axis)
-        return 1.0 - tf.cast(drop.mask(), tf.float32)
+        drawn = draw(values, sizes, (words_of(seed),), data_format, token_axis)
+        return 1.0 - tf.cast(drop(values, sizes, drawn.tensors, data_format, token_axis).mask(), tf.float32)
 
-    return by_case(encode(pattern), mask)
+    layout = MapLayout.of(sizes, data_format)
+    return by_case(encode_for(pattern, layout.sizes) if isinstance(pattern, MapPattern) else encode(pattern), mask)
 
 
 def check_sizes(shape: Any) -> tuple[Any, ...]:
@@ -72,14 +74,12 @@ def check_sizes(shape: Any) -> tuple[Any, ...]:
 
 def check_shape(pattern: Pattern, rank: int, data_format: str, token_axis: int) -> None:
     """Raises unless a tensor of this rank suits the pattern."""
-    if data_format not in DATA_FORMATS:
-        raise ValueError(
-            f"Invalid value for 'data_format'. Expected one of {DATA_FORMATS}. Received: data_format={data_format!r}"
+    if not isinstance(pattern, Pattern):
+        raise TypeError(
+            "Expected 'pattern' to be a ConvPattern, a TransformerPattern or a DropBlockPattern. "
+            f"Received: pattern={pattern!r}"
         )
-    if isinstance(pattern, ConvPattern):
-        if rank != 4:
-            raise ValueError(f"ConvPattern needs a tensor of rank 4, (N, H, W, C). Received: a tensor of rank {rank}")
-    elif rank < 3:
-        raise ValueError(f"TransformerPattern needs a tensor of rank 3 or more, (N, T, C). Received: rank {rank}")
-    elif not 0 < token_axis < rank:
+    MapLayout.check(data_format)
+    pattern.check_rank(rank)
+    if isinstance(pattern, TransformerPattern) and not 0 < token_axis < rank:
         raise ValueError(f"Invalid value for 'token_axis'. Expected 1 to {rank - 1}. Received: token_axis={token_axis}")

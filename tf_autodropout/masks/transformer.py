@@ -4,44 +4,67 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_autodropout.masks.drop import Drop
-from tf_autodropout.masks.hashing import Key, bernoulli, counters, fold_in, uniform_below
-from tf_autodropout.masks.values import TransformerValues
+from tf_autodropout.masks.drop import Draws, Drop, ratio_of, times
+from tf_autodropout.masks.hashing import Words, bernoulli, by_example, counters, fold_in, key_of, uniform_below
+from tf_autodropout.masks.values import TransformerValues, is_constant
 
 
-def transformer_drop(values: TransformerValues, shape: tuple[Any, ...], key: Key, token_axis: int) -> Drop:
-    """Draws what one mask drops.
+def transformer_draws(
+    values: TransformerValues, shape: tuple[Any, ...], words: Words, token_axis: int, dtype: tf.DType
+) -> Draws:
+    """Draws one mask: if it is known to be shared along C then the mask itself, else what fixes it.
 
     Args:
-        values: The pattern, constants or scalar tensors; `share_c` a constant.
+        values: The pattern, constants or scalar tensors.
         shape: Axis 0 is the example, `token_axis` the token, all others together are C.
-        key: Random key of this layer, step and replica.
+        words: Seed and replica, as `key_of` takes them.
         token_axis: Axis of the tokens: 1 for `(N, T, C)`, 3 for attention `(N, heads, T, keys)`.
-
-    Returns:
-        `Drop`, which broadcasts to `shape`.
+        dtype: Of the ratio.
     """
+    if not (is_constant(values.share_c) and values.share_c):
+        return Draws(words)
+    n, t = shape[0], shape[token_axis]
+    dropped = _elements(values, shape, words, token_axis)  # (N, T) among ones
+    return Draws((dropped,), ratio_of(times(n, t), tf.reduce_sum(tf.cast(dropped, tf.int64)), dtype))
+
+
+def transformer_drop(
+    values: TransformerValues, shape: tuple[Any, ...], drawn: tuple[tf.Tensor, ...], token_axis: int
+) -> Drop:
+    """Returns what a mask drops; it broadcasts to `shape`. See `transformer_draws`."""
+    n, t = shape[0], shape[token_axis]
+    if drawn[0].dtype == tf.bool:
+        return Drop(drawn, times(n, t))
+    rest = [size for axis, size in enumerate(shape) if axis not in (0, token_axis)]
+    shared = is_constant(values.share_c) and values.share_c
+    return Drop((_elements(values, shape, drawn, token_axis),), times(n, t, *([] if shared else rest)))
+
+
+def _elements(values: TransformerValues, shape: tuple[Any, ...], words: Words, token_axis: int) -> tf.Tensor:
+    """Booleans, True = drop, that broadcast to the shape."""
     rank = len(shape)
     n, t = shape[0], shape[token_axis]
+    key = key_of(*words)
     size, stride = (tf.cast(value, tf.int32) for value in (values.size, values.stride))
     period = tf.maximum(size + stride, 1)
-    start = uniform_below(fold_in(key, 1), counters(n), period)  # (N,)
-    start = tf.where(size >= t, 0, start)
-    past = tf.range(t)[None, :] - start[:, None]  # (N, T) tokens since the start
-    affected = tf.logical_and(past >= 0, tf.math.floormod(past, period) < size)
-    block = tf.math.floordiv(past, period)
-    draw = tf.where(tf.cast(values.share_t, tf.bool), block, tf.range(t)[None, :])  # (N, T)
-    draw = draw + t * tf.range(n)[:, None]
+    phase = uniform_below(
+        fold_in(key, 1), counters(n), period
+    )  # (N,) tokens of the first block that are before token 0
+    phase = tf.where(size >= t, 0, phase)
+    past = tf.range(t)[None, :] + phase[:, None]  # (N, T) tokens since the first block began
+    affected = tf.truncatemod(past, period) < size
+    token = tf.where(tf.cast(values.share_t, tf.bool), tf.truncatediv(past, period), tf.range(t)[None, :])  # (N, T)
 
-    feature_sizes = [1 if axis in (0, token_axis) or values.share_c else shape[axis] for axis in range(rank)]
-    features: Any = 1
-    for axis in range(rank):
-        features = features * (1 if axis in (0, token_axis) else shape[axis])
+    rest = [axis for axis in range(rank) if axis not in (0, token_axis)]
+    features = times(*(shape[axis] for axis in rest))
+    shared = is_constant(values.share_c) and values.share_c
+    feature_sizes = [1 if shared or axis not in rest else shape[axis] for axis in range(rank)]
 
     def on_tokens(x: tf.Tensor) -> tf.Tensor:  # (N, T) -> broadcasts over C
         return tf.reshape(x, [n if axis == 0 else t if axis == token_axis else 1 for axis in range(rank)])
 
     # As many features as there are, shared or not: both draw the same for the first one.
-    counter = tf.cast(on_tokens(draw * features), tf.uint32) + counters(*feature_sizes)
-    drawn = bernoulli(fold_in(key, 2), counter, values.rate)
-    return Drop(drawn, on_tokens(affected), n * t * (1 if values.share_c else features))
+    own, first = by_example(fold_in(key, 2), n, times(t, features), rank)
+    counter = on_tokens(tf.cast(token, tf.uint32) * tf.cast(features, tf.uint32)) + first + counters(*feature_sizes)
+    drawn = bernoulli(own, counter, values.rate)
+    return tf.logical_and(drawn, on_tokens(affected))

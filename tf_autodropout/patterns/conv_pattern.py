@@ -11,28 +11,41 @@ from tf_autodropout.patterns.checks import (
     check_int,
     check_rate,
     invalid,
-    scaled_length,
 )
-from tf_autodropout.patterns.pattern import Pattern
+from tf_autodropout.patterns.extent import (
+    Extent,
+    Length,
+    along,
+    cells,
+    check_extent,
+    described,
+    is_fraction,
+    longest,
+    scaled,
+)
+from tf_autodropout.patterns.map_pattern import MapPattern
 
 # Below this distance from 1, shear_x * shear_y makes a shear that flattens the plane onto a line.
 _SINGULAR = 1e-6
 
 
 @dataclass(frozen=True)
-class ConvPattern(Pattern):
-    """A tiled, sheared and rotated block of dropped cells on maps `(N, H, W, C)`.
+class ConvPattern(MapPattern):
+    """A tiled, sheared and rotated block of dropped cells on maps of one, two or three axes.
 
-    Along one axis the pattern is `repeat` runs of `size` dropped cells with `stride` kept cells
-    between the runs. The 2-D pattern is the product of the row profile and the column profile. It
-    is sheared, then rotated, and placed at an offset that each example, and each channel unless
-    `share_c`, draws for itself, so that every cell of the map is equally likely to be dropped.
+    Along each axis the pattern is `repeat` runs of `size` dropped cells with `stride` kept cells
+    between the runs. The pattern is the product of the profiles along the axes. On `(N, H, W, C)` and
+    `(N, D, H, W, C)` it is sheared, then rotated, in the plane of rows and columns. It is placed at an offset
+    that each example, and each channel unless `share_c`, draws for itself, so that every cell of the map is
+    equally likely to be dropped.
 
     Args:
-        size: Cells per run, an int or `(height, width)`. 0 means no pattern: the identity.
-        stride: Kept cells between two runs, at least 0.
+        size: Length of a run: cells, or a fraction of the map as text (`"1/4"`), which is at least one cell and
+            less than the whole map. One for all axes, or one for each: `(height, width)`,
+            `(depth, height, width)`. 0 means no pattern: the identity.
+        stride: Kept cells between two runs, as `size` is given.
         repeat: Number of runs along each axis, at least 1.
-        rotate: Degrees, counter-clockwise as seen on screen.
+        rotate: Degrees, counter-clockwise as seen on screen. Not on `(N, T, C)`, as the shears.
         shear_x: Horizontal shear: columns moved per row.
         shear_y: Vertical shear: rows moved per column.
         share_c: True draws one mask for all channels, False one for each channel.
@@ -47,16 +60,18 @@ class ConvPattern(Pattern):
         >>> import tf_autodropout as tad
         >>> tad.ConvPattern(size=(2, 3), rotate=30).scale(2)
         ConvPattern(size=(4, 6), stride=0, repeat=1, rotate=30.0, ... rate=1.0)
+        >>> tad.ConvPattern(size="1/4", stride="1/8", repeat=2).resolve((32, 48)).size
+        (8, 12)
 
     Reference:
-        Pham and Le, AutoDropout, AAAI 2021, Figures 2 and 3. The offset, the rounding and `rate`
-        are ours: the paper's main text does not fix them.
+        Pham and Le, AutoDropout, AAAI 2021, Figures 2 and 3. The offset, the rounding, `rate`, fractions, and
+        what happens on one and three axes are ours: the paper's main text does not fix them.
     """
 
     TYPE: ClassVar[str] = "ConvPattern"
 
-    size: int | tuple[int, int] = 0
-    stride: int = 0
+    size: Extent = 0
+    stride: Extent = 0
     repeat: int = 1
     rotate: float = 0.0
     shear_x: float = 0.0
@@ -67,8 +82,8 @@ class ConvPattern(Pattern):
 
     def __post_init__(self) -> None:
         checked: dict[str, Any] = {
-            "size": _check_size(self.size),
-            "stride": check_int("stride", self.stride, 0),
+            "size": check_extent("size", self.size),
+            "stride": check_extent("stride", self.stride),
             "repeat": check_int("repeat", self.repeat, 1),
             "rotate": check_float("rotate", self.rotate),
             "shear_x": check_float("shear_x", self.shear_x),
@@ -79,46 +94,74 @@ class ConvPattern(Pattern):
         }
         if abs(1.0 - checked["shear_x"] * checked["shear_y"]) < _SINGULAR:
             raise invalid("shear_y", "shear_x * shear_y != 1 (such a shear flattens the plane)", self.shear_y)
-        longest = max(checked["size"]) if isinstance(checked["size"], tuple) else checked["size"]
-        if checked["repeat"] * (longest + checked["stride"]) > LONGEST:
+        size, stride = checked["size"], checked["stride"]
+        if checked["repeat"] * (longest(size) + longest(stride)) > LONGEST:
             raise invalid("size", f"repeat * (size + stride) <= {LONGEST}", self.size)
+        if isinstance(size, tuple) and 0 in size:
+            raise invalid("size", "all sides >= 1, or 0 for no pattern", self.size)
+        if isinstance(size, tuple) and isinstance(stride, tuple) and len(size) != len(stride):
+            raise invalid("stride", f"one for each of the {len(size)} axes of size={size!r}", self.stride)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
-
-    @property
-    def height(self) -> int:
-        """Rows of one run."""
-        return self.size if isinstance(self.size, int) else self.size[0]
-
-    @property
-    def width(self) -> int:
-        """Columns of one run."""
-        return self.size if isinstance(self.size, int) else self.size[1]
 
     @property
     def is_identity(self) -> bool:
         return self.size == 0 or self.rate == 0.0
 
+    @property
+    def is_turned(self) -> bool:
+        """True with a rotation or a shear."""
+        return bool(self.rotate or self.shear_x or self.shear_y)
+
+    @property
+    def has_fractions(self) -> bool:
+        return is_fraction(self.size) or is_fraction(self.stride)
+
+    def check_axes(self, axes: int) -> None:
+        along("size", self.size, axes)
+        along("stride", self.stride, axes)
+        if axes == 1 and self.is_turned:
+            raise ValueError(
+                "ConvPattern cannot be rotated or sheared on maps of one axis, (N, T, C). "
+                f"Received: rotate={self.rotate!r}, shear_x={self.shear_x!r}, shear_y={self.shear_y!r}"
+            )
+
+    def sizes(self, axes: int) -> tuple[Length, ...]:
+        """Returns the size along each of the axes of a map."""
+        return along("size", self.size, axes)
+
+    def strides(self, axes: int) -> tuple[Length, ...]:
+        """Returns the stride along each of the axes of a map."""
+        return along("stride", self.stride, axes)
+
+    def resolve(self, sizes: tuple[int, ...]) -> "ConvPattern":
+        if not self.has_fractions:
+            return self
+        axes = len(sizes)
+        size, stride = (
+            tuple(cells(length, cells_there) for length, cells_there in zip(extent, sizes, strict=True))
+            for extent in (self.sizes(axes), self.strides(axes))
+        )
+        return replace(self, size=size, stride=stride)
+
     def scale(self, factor: float) -> "ConvPattern":
-        """Returns the pattern for maps `factor` times as high and wide.
+        """Returns the pattern for maps `factor` times as large along each axis.
 
         Sizes and strides grow in proportion (the paper's rule for EfficientNet), rounded half up
-        and at least 1 where they were at least 1; all else stays.
+        and at least 1 where they were at least 1; fractions and all else stay.
         """
         factor = check_factor(factor)
-        size = (scaled_length(self.height, factor), scaled_length(self.width, factor))
-        return replace(self, size=size, stride=scaled_length(self.stride, factor))
+        return replace(self, size=scaled(self.size, factor), stride=scaled(self.stride, factor))
 
+    def summary(self) -> tuple[str, ...]:
+        lines = [self._size_text()]
+        if self.repeat > 1:
+            lines.append(f"stride {described(self.stride)}, repeat {self.repeat}")
+        if self.is_turned:
+            lines.append(f"{self.rotate:g}° shear {self.shear_x:g}, {self.shear_y:g}")
+        flags = [name.replace("_", " ") for name in ("share_c", "residual") if getattr(self, name)]
+        flags += [f"rate {self.rate:g}"] if self.rate < 1 else []
+        return (*lines, *([", ".join(flags)] if flags else []))
 
-def _check_size(size: Any) -> int | tuple[int, int]:
-    """Normalizes `size`: a pair of equal numbers is the same pattern as one number."""
-    if isinstance(size, tuple | list):
-        if len(size) != 2:
-            raise invalid("size", "an integer >= 0 or a pair (height, width) of integers >= 1", size)
-        height, width = (check_int("size", side, 0) for side in size)
-        if height == width:
-            return height
-        if 0 in (height, width):
-            raise invalid("size", "both sides >= 1, or 0 for no pattern", size)
-        return height, width
-    return check_int("size", size, 0)
+    def _size_text(self) -> str:
+        return described(self.size if isinstance(self.size, tuple) else (self.size, self.size))

@@ -10,12 +10,14 @@ keeps the mean over the batch; the constant keeps it in expectation only.
 
 from tf_autodropout.patterns.checks import WHOLE, invalid
 from tf_autodropout.patterns.conv_pattern import ConvPattern
+from tf_autodropout.patterns.drop_block_pattern import DropBlockPattern
+from tf_autodropout.patterns.extent import Extent
 from tf_autodropout.patterns.pattern import Pattern
 from tf_autodropout.patterns.transformer_pattern import TransformerPattern
 
 
 def dropout(rate: float) -> TransformerPattern:
-    """Returns Dropout: each entry of `(N, T, C)`, or of any tensor of rank 3 or more, by itself.
+    """Returns Dropout: each entry of `(N, T, C)`, or of any tensor of rank 2 or more, by itself.
 
     Args:
         rate: Drop probability.
@@ -70,7 +72,7 @@ def variational_dropout(rate: float) -> TransformerPattern:
 
 
 def spatial_dropout(rate: float) -> ConvPattern:
-    """Returns Spatial Dropout: whole channels of maps `(N, H, W, C)`.
+    """Returns Spatial Dropout: whole channels of maps of one, two or three axes (Keras' SpatialDropout1D, 2D, 3D).
 
     Args:
         rate: Drop probability of a channel of an example.
@@ -110,17 +112,16 @@ def drop_path(rate: float, kind: type[Pattern] = ConvPattern) -> Pattern:
     raise invalid("kind", "ConvPattern or TransformerPattern", kind)
 
 
-def drop_block(size: int, rate: float = 1.0) -> ConvPattern:
-    """Returns a one-block DropBlock: one square of cells in each channel of maps `(N, H, W, C)`.
+def drop_block(size: Extent, rate: float = 0.1, share_c: bool = False) -> DropBlockPattern:
+    """Returns DropBlock: blocks of cells at seeds that each place of a map draws for itself.
 
-    DropBlock draws the centre of a block at each cell by itself, so a map has none, one or several
-    blocks, which may overlap, and cells near the border are dropped less often. Here a map has exactly one
-    block with probability `rate`, and every cell is dropped with the same probability
-    `rate size^2 / ((H + size - 1) (W + size - 1))`.
+    Its authors ramp it up while training: `schedule=tad.Schedule.ramp_up(steps)`. The paper's ConvNet pattern with one
+    block in each channel is another one, `tad.ConvPattern(size=7)`.
 
     Args:
-        size: Cells per side of the block.
-        rate: Probability that a map has its block.
+        size: Cells per side of a block, 7 in its paper; or a fraction of the map.
+        rate: One minus its `keep_prob`: near the share of the cells that is dropped.
+        share_c: True draws one mask for all channels.
 
     Example:
         >>> import tf_autodropout as tad
@@ -130,4 +131,24 @@ def drop_block(size: int, rate: float = 1.0) -> ConvPattern:
     Reference:
         Ghiasi et al., DropBlock, NeurIPS 2018.
     """
-    return ConvPattern(size=size, rate=rate)
+    return DropBlockPattern(size=size, rate=rate, share_c=share_c)
+
+
+def drop_key(rate: float) -> TransformerPattern:
+    """Returns DropKey: keys of each query of each head, taken out before the softmax. It belongs at the site `scores`.
+
+    There the softmax itself gives the dropped keys' share to the others; a query whose keys are all dropped attends
+    as without DropKey.
+
+    Args:
+        rate: Drop probability of a key for a query.
+
+    Example:
+        >>> import tf_autodropout as tad
+        >>> from tf_autodropout.layers import PatternAttention
+        >>> layer = PatternAttention(4, 16, patterns={"scores": tad.members.drop_key(0.1)})
+
+    Reference:
+        Li et al., DropKey for Vision Transformer, CVPR 2023.
+    """
+    return TransformerPattern(size=1, rate=rate)

@@ -8,17 +8,20 @@ from typing import Any, ClassVar
 from tf_autodropout.patterns.checks import check_factor
 from tf_autodropout.patterns.conv_pattern import ConvPattern
 from tf_autodropout.patterns.document import Document, DocumentError, check_fields
+from tf_autodropout.patterns.drop_block_pattern import DropBlockPattern
 from tf_autodropout.patterns.pattern import Pattern
 from tf_autodropout.patterns.transformer_pattern import TransformerPattern
 
-_PATTERN_TYPES: dict[str, type[Pattern]] = {cls.TYPE: cls for cls in (ConvPattern, TransformerPattern)}
+_PATTERN_TYPES: dict[str, type[Pattern]] = {
+    cls.TYPE: cls for cls in (ConvPattern, TransformerPattern, DropBlockPattern)
+}
 
 
 class PatternSet(Document, Mapping[str, Pattern]):
     """An immutable mapping from site name to pattern: the paper's *r*.
 
     Args:
-        patterns: Site name to `ConvPattern` or `TransformerPattern`.
+        patterns: Site name to `ConvPattern`, `TransformerPattern` or `DropBlockPattern`.
         provenance: Where the set comes from, as a JSON object (task, reward, seeds, ...). It takes
             no part in equality and hash.
 
@@ -46,8 +49,8 @@ class PatternSet(Document, Mapping[str, Pattern]):
         for site, pattern in patterns.items():
             if not isinstance(site, str) or not site:
                 raise ValueError(f"Expected site names to be non-empty strings. Received: {site!r}")
-            if not isinstance(pattern, ConvPattern | TransformerPattern):
-                raise TypeError(f"Expected a ConvPattern or TransformerPattern at site '{site}'. Received: {pattern!r}")
+            if not isinstance(pattern, Pattern):
+                raise TypeError(f"Expected a pattern at site '{site}'. Received: {pattern!r}")
         try:
             notes = json.loads(json.dumps(dict(provenance or {}), allow_nan=False))
         except (TypeError, ValueError) as error:

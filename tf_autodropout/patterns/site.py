@@ -14,7 +14,8 @@ class Site:
     Args:
         name: The key of a `PatternSet`.
         kind: The class of the patterns that fit.
-        shape: Shape of one example there: `(H, W, C)` for a ConvNet, `(T, C)` for a Transformer.
+        shape: Shape of one example there: `(H, W, C)`, `(T, C)` or `(D, H, W, C)` for a ConvNet, `(T, C)` for a
+            Transformer.
         block: Name of the block or part of the network the site belongs to.
         stage: Name of the stage, a run of blocks.
 
@@ -31,8 +32,9 @@ class Site:
     stage: str
 
     def __post_init__(self) -> None:
-        rank = {ConvPattern: 3, TransformerPattern: 2}.get(self.kind)
-        if rank is None:
+        if self.kind not in (ConvPattern, TransformerPattern):
             raise TypeError(f"Expected 'kind' to be ConvPattern or TransformerPattern. Received: {self.kind!r}")
-        if len(self.shape) != rank or min(self.shape) < 1:
-            raise ValueError(f"Expected {rank} positive sizes at site '{self.name}'. Received: shape={self.shape!r}")
+        ranks = [rank - 1 for rank in self.kind.RANKS if rank > 2]
+        if len(self.shape) not in ranks or min(self.shape) < 1:
+            among = " or ".join(map(str, ranks))
+            raise ValueError(f"Expected {among} positive sizes at site '{self.name}'. Received: shape={self.shape!r}")

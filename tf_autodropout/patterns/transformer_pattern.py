@@ -12,6 +12,7 @@ from tf_autodropout.patterns.checks import (
     invalid,
     scaled_length,
 )
+from tf_autodropout.patterns.extent import described
 from tf_autodropout.patterns.pattern import Pattern
 
 
@@ -19,10 +20,11 @@ from tf_autodropout.patterns.pattern import Pattern
 class TransformerPattern(Pattern):
     """Blocks of affected tokens, with untouched tokens between them, on `(N, T, C)`.
 
-    From a start that each example draws uniformly in `0 ... size + stride - 1`, blocks of `size`
-    affected tokens alternate with `stride` untouched ones to the end of the sequence; tokens before
-    the start are untouched. For `size >= T` the start is 0. Each affected token is dropped with
-    probability `rate`.
+    Blocks of `size` affected tokens alternate with `stride` untouched ones through the whole sequence. Their
+    phase, which each example draws uniformly in `0 ... size + stride - 1`, is the number of tokens by which the
+    first block begins before the sequence: so every token is affected with the same probability,
+    `size / (size + stride)`. For `size >= T` one block covers all. Each affected token is dropped with
+    probability `rate`. A tensor `(N, C)` is one token an example.
 
     Args:
         size: Tokens per block. 0 means no pattern: the identity.
@@ -45,6 +47,9 @@ class TransformerPattern(Pattern):
     """
 
     TYPE: ClassVar[str] = "TransformerPattern"
+    RANKS: ClassVar[tuple[int, ...]] = (2, 3)
+    ANY_LARGER: ClassVar[bool] = True
+    LAYOUT: ClassVar[str] = "of rank 2 or more, (N, C) or (N, T, C)"
 
     size: int = 0
     stride: int = 0
@@ -73,3 +78,8 @@ class TransformerPattern(Pattern):
         """Returns the pattern for sequences `factor` times as long: size and stride in proportion."""
         factor = check_factor(factor)
         return replace(self, size=scaled_length(self.size, factor), stride=scaled_length(self.stride, factor))
+
+    def summary(self) -> tuple[str, ...]:
+        flags = [name.replace("_", " ") for name in ("share_t", "share_c") if getattr(self, name)]
+        lines = (f"size {described(self.size)} stride {self.stride}", f"rate {self.rate:g}")
+        return (*lines, *([", ".join(flags)] if flags else []))

@@ -7,8 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tf_autodropout.masks import check_sizes, keep_mask
-from tf_autodropout.patterns import ConvPattern, Pattern, PatternSet, TransformerPattern
-from tf_autodropout.patterns.checks import WHOLE
+from tf_autodropout.patterns import ConvPattern, Pattern, PatternSet
 
 _MARGINAL_DRAWS, _MOST_SHOWN = 1024, 256
 _EMPTY_ROW = 0.3  # height of a site without pattern, as a share of the others'
@@ -122,20 +121,4 @@ def summary(pattern: Pattern) -> str:
     """Describes a pattern in a few short lines, as captions and tables need it."""
     if pattern.is_identity:
         return "no pattern"
-    flags = [name.replace("_", " ") for name in ("share_t", "share_c", "residual") if getattr(pattern, name, False)]
-    if isinstance(pattern, ConvPattern):
-        lines = [f"{_size(pattern.height)}×{_size(pattern.width)}"]
-        if pattern.repeat > 1:
-            lines.append(f"stride {pattern.stride}, repeat {pattern.repeat}")
-        if pattern.rotate or pattern.shear_x or pattern.shear_y:
-            lines.append(f"{pattern.rotate:g}° shear {pattern.shear_x:g}, {pattern.shear_y:g}")
-        if pattern.rate < 1:
-            flags.append(f"rate {pattern.rate:g}")
-    else:
-        assert isinstance(pattern, TransformerPattern)
-        lines = [f"size {_size(pattern.size)} stride {pattern.stride}", f"rate {pattern.rate:g}"]
-    return "\n".join([*lines, *([", ".join(flags)] if flags else [])])
-
-
-def _size(size: int) -> str:
-    return "all" if size == WHOLE else str(size)
+    return "\n".join(pattern.summary())
