@@ -138,8 +138,10 @@ class _Web:
 
     @_new.register(tuple)
     def _tuple(self, x: Any) -> Any:
-        items = [self.copied(one) for one in x]
-        return x if all(new is old for new, old in zip(items, x, strict=True)) else tuple.__new__(type(x), items)
+        items = tuple(self.copied(one) for one in x)
+        if all(new is old for new, old in zip(items, x, strict=True)):
+            return x
+        return tf.__internal__.tracking.wrap(items) if _is_tensorflows(type(x)) else tuple.__new__(type(x), items)
 
     @_new.register(dict)
     def _dict(self, x: Any) -> Any:

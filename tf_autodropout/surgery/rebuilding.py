@@ -1,8 +1,9 @@
-"""Models whose config is the arguments of their class: how they keep class and patterns through saving.
+"""Models whose config does not tell all: how they keep class, patterns and the names of outputs through saving.
 
 A plain Functional model saves its graph, pattern layers included. A KerasHub backbone saves the arguments of its
 constructor, which knows nothing of patterns, and would come back without them. Such a model becomes an instance of a
-subclass of its class whose config is that of the plain model together with what was put in.
+subclass of its class whose config is that of the plain model together with what was put in. A Functional model with a
+pattern behind an output does so too: Keras names an output by the layer that makes it.
 """
 
 from collections.abc import Mapping
@@ -25,7 +26,8 @@ class _Regularized:
 
     def get_config(self: Any) -> dict[str, Any]:
         plan = {path: insertion.to_dict() for path, insertion in current(self).items()}
-        return {"model": _plain_config(self), "insertions": plan}
+        config = {"model": _plain_config(self), "insertions": plan}
+        return config if isinstance(self, keras.Sequential) else config | {"output_names": self.output_names}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> keras.Model:
@@ -51,18 +53,33 @@ def rebuild(config: dict[str, Any], custom_objects: Any = None) -> keras.Model:
     model = keras.saving.deserialize_keras_object(config["model"], custom_objects=custom_objects)
     plan = {path: Insertion.from_dict(fields) for path, fields in config["insertions"].items()}
     apply(model, plan)
-    return keep_class(model, plan)
+    if "output_names" in config:
+        model.output_names = list(config["output_names"])
+    _keep_inner_classes(model, plan)
+    return _become(model, plan)
 
 
 def keep_class(model: keras.Model, plan: Mapping[str, Insertion]) -> keras.Model:
     """Lets a model that has been edited in place keep its patterns when it is saved, and the models inside it too."""
+    _keep_inner_classes(model, plan)
+    if not plan:
+        return model
+    if not _saves_patterns(model):
+        return _become(model, plan)
+    return model if _saves_names(model) else _become(model, {})
+
+
+def _keep_inner_classes(model: keras.Model, plan: Mapping[str, Insertion]) -> None:
     for layer in model.layers:
         inside = _below(plan, layer.name)
         if inside and isinstance(layer, keras.Model):
             keep_class(layer, inside)
-    if plan and not _saves_patterns(model):
-        object.__setattr__(model, "_insertions", dict(plan))
-        model.__class__ = regularized_class(type(model))
+
+
+def _become(model: keras.Model, plan: Mapping[str, Insertion]) -> keras.Model:
+    """Makes a model one of a class that saves what is in `plan`."""
+    object.__setattr__(model, "_insertions", dict(plan))
+    model.__class__ = regularized_class(type(model))
     return model
 
 
@@ -88,9 +105,18 @@ def current(model: Any) -> dict[str, Insertion]:
     return {path: replace(one, patterns=places[path].patterns()) for path, one in model._insertions.items()}
 
 
+def _saves_names(model: keras.Model) -> bool:
+    """True if Keras gives the outputs the names that they have."""
+    graph = isinstance(model, keras.Function)
+    return not graph or model.output_names == [tensor._keras_history.operation.name for tensor in model.outputs]
+
+
 def _saves_patterns(model: keras.Model) -> bool:
     """True if the config of a model holds its pattern layers, or models inside it that save theirs."""
-    config = model.get_config()
+    try:
+        config = model.get_config()
+    except (NotImplementedError, TypeError, ValueError):  # a layer in it has no config: it cannot be saved anyway
+        return True
     return "layers" in config or f"{_PACKAGE}>{_NAME}" in _registered_names(keras.saving.serialize_keras_object(config))
 
 
