@@ -96,7 +96,7 @@ def test_efficientnet_with_the_mean_and_variance_of_imagenet():
     norm.adapt_variance.assign([0.229**2, 0.224**2, 0.225**2])
     norm.finalize_state()
     x = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype("float32")
-    assert same(tad.regularize(model, PATTERN.__class__(size=1))(x), model(x))
+    assert same(tad.regularize(model, {"top_bn": tad.ConvPattern(size=1)})(x), model(x))
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ def weights(model: keras.Model) -> list[str]:
 
 
 def test_an_inner_layer_that_is_used_outside_of_the_model_too():
-    """"6 variables became 12"."""
+    """ "6 variables became 12" it said."""
     shared = L.Conv2D(2, 1, name="conv")
     image = keras.Input((6, 6, 2))
     shared(shared(image))
@@ -339,10 +339,9 @@ def test_an_inner_layer_that_is_used_outside_of_the_model_too():
 
 def test_a_compiled_model_gives_a_compiled_copy_which_trains_on_as_it_would():
     model = convnet(L.Conv2D(2, 1))
-    model.compile(keras.optimizers.Adam(0.01), "mse", metrics=["mae"])
+    model.compile(keras.optimizers.Adam(0.01), "mse", metrics=["mae"], run_eagerly=True)
     model.fit(X, np.zeros((4, 2)), epochs=2, verbose=0)
     before = [v.numpy() for v in [*model.variables, *model.optimizer.variables]]
-    model.run_eagerly = True  # seconds for each trace otherwise
     copies = [copy_model(model), *there_and_back(model)]
     for copy in copies:
         assert copy.compiled
@@ -364,21 +363,33 @@ def test_a_compiled_model_gives_a_compiled_copy_which_trains_on_as_it_would():
     [
         {"loss": lambda y, p: keras.ops.mean((y - p) ** 4), "loss_weights": [3.0]},
         {"loss": [keras.losses.Huber(0.3)], "metrics": [keras.metrics.MeanAbsoluteError(name="far")]},
-        {"jit_compile": True, "weighted_metrics": ["mse"]},
+        {"weighted_metrics": ["mse"], "steps_per_execution": 2},
         {"auto_scale_loss": True, "optimizer": keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1))},
     ],
-    ids=["own loss", "instances", "XLA", "loss scale"],
+    ids=["own loss", "instances", "settings", "loss scale"],
 )
 def test_whatever_it_is_compiled_with(arguments):
     model = convnet()
-    model.compile(**{"optimizer": "sgd", "loss": "mse", "run_eagerly": "jit_compile" not in arguments} | arguments)
+    model.compile(**{"optimizer": "sgd", "loss": "mse", "run_eagerly": True} | arguments)
     model.fit(X, np.zeros((4, 2)), verbose=0)
     wanted = model.evaluate(X, np.zeros((4, 2)), verbose=0, return_dict=True)
     for copy in there_and_back(model):
         got = copy.evaluate(X, np.zeros((4, 2)), verbose=0, return_dict=True)
         assert got == pytest.approx(wanted, rel=1e-5)
-        assert copy.jit_compile == model.jit_compile
+        assert copy.steps_per_execution == model.steps_per_execution
         copy.fit(X, np.zeros((4, 2)), verbose=0)
+
+
+def test_a_copy_of_a_model_that_has_trained_in_graph_mode_trains_itself():
+    model = convnet()
+    model.compile("sgd", "mse", jit_compile=False)
+    model.fit(X, np.zeros((4, 2)), verbose=0)
+    before = model.get_weights()
+    copy = tad.strip(model)
+    assert copy.jit_compile is False
+    copy.fit(X, np.ones((4, 2)), verbose=0)
+    assert same(model.get_weights(), before)
+    assert not same(copy.get_weights(), before)
 
 
 def test_a_model_that_is_not_compiled_gives_a_copy_that_is_not():

@@ -1,5 +1,6 @@
 """A pattern behind an output leaves it its name: losses and metrics by name compile, before and after saving."""
 
+import json
 from typing import Any
 
 import keras
@@ -54,12 +55,12 @@ def test_losses_and_metrics_by_output_name(name, tmp_path):
         one.compile("sgd", dict.fromkeys(names, "mse"), metrics={"heat": ["mae"]}, run_eagerly=True)
         one.fit(X, targets(plain), verbose=0)
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert keras.models.clone_model(loaded).get_config()["model"] == loaded.get_config()["model"]
+    assert keras.models.clone_model(loaded).get_config()["insertions"] == {}, "its graph has the patterns"
     assert same(loaded(X), plain(X))
     assert not same(loaded(X, training=True), plain(X, training=True)), "its patterns are there"
     assert str(tad.sites(loaded)) == str(tad.sites(model))
     assert type(tad.strip(loaded)) is type(plain)
-    assert tad.strip(loaded).get_config() == plain.get_config()
+    assert json.dumps(tad.strip(loaded).get_config()) == json.dumps(plain.get_config())
 
 
 def test_a_compiled_model_with_losses_by_name_is_copied_with_them():

@@ -1,9 +1,9 @@
 """An independent copy of a model, object by object.
 
-A config tells what its author thought of: not the mean of an adapted `Normalization`, not a LoRA kernel, not an attribute
-set after building, not the `train_step` of a subclass of Sequential. So nothing is built anew here: each layer is copied
-with all its attributes, as `copy.deepcopy` would do it if Keras did not send that through its files. The graph is copied
-call by call, without running any.
+A config tells what its author thought of: not the mean of an adapted `Normalization`, not a LoRA kernel, not an
+attribute set after building, not the `train_step` of a subclass of Sequential. So nothing is built anew here: each
+layer is copied with all its attributes, as `copy.deepcopy` would do it if Keras did not send that through its files.
+The graph is copied call by call, without running any.
 """
 
 import copy
@@ -101,7 +101,7 @@ class _Web:
             return self._object(x)
         try:
             return copy.deepcopy(x, self._made)
-        except (TypeError, NotImplementedError):  # a handle: of a lock, a file, a tokenizer
+        except Exception:  # a handle: of a lock, a file, a library in another language
             return x
 
     @_new.register(type)
@@ -126,13 +126,13 @@ class _Web:
     def _list(self, x: Any) -> Any:
         if _is_tensorflows(type(x)):
             return tf.__internal__.tracking.wrap([self.copied(one) for one in x])
-        new = self._keep(x, type(x).__new__(type(x)))
+        new: Any = self._keep(x, list.__new__(type(x)))
         list.extend(new, [self.copied(one) for one in x])
         return self._fill(x, new)
 
     @_new.register(set)
     def _set(self, x: Any) -> Any:
-        new = self._keep(x, type(x).__new__(type(x)))
+        new: Any = self._keep(x, set.__new__(type(x)))
         set.update(new, [self.copied(one) for one in x])
         return self._fill(x, new)
 
@@ -147,10 +147,10 @@ class _Web:
     def _dict(self, x: Any) -> Any:
         if _is_tensorflows(type(x)):
             return tf.__internal__.tracking.wrap({self.copied(key): self.copied(value) for key, value in x.items()})
-        new = self._keep(x, type(x).__new__(type(x)))
-        put = OrderedDict.__setitem__ if isinstance(x, OrderedDict) else dict.__setitem__  # Keras' own would track
+        base: Any = next(one for one in (OrderedDict, defaultdict, dict) if isinstance(x, one))
+        new = self._keep(x, base.__new__(type(x)))
         for key, value in x.items():
-            put(new, self.copied(key), self.copied(value))
+            base.__setitem__(new, self.copied(key), self.copied(value))  # Keras' own would track it
         if isinstance(x, defaultdict):
             new.default_factory = self.copied(x.default_factory)
         return self._fill(x, new)

@@ -54,13 +54,15 @@ def _compare(made: Any, model: Any, batch: Any, wanted: list[Any], kept: Any) ->
     if _equal(got, wanted) or not _equal(_run(model, batch), wanted):  # a model may be random at inference
         return
     _put_back(kept)
-    raise ValueError(f"Model '{model.name}': its copy gives other values{_first_difference(made, model, batch)}. {_why()}")
+    raise ValueError(
+        f"Model '{model.name}': its copy gives other values{_first_difference(made, model, batch)}. {_why()}"
+    )
 
 
 def _why() -> str:
     return (
-        "A layer keeps state where a copy does not see it: in a global variable, in a file, under its identity. Keep it "
-        "in variables or attributes of the layer."
+        "A layer keeps state where a copy does not see it: in a global variable, in a file, under its identity. "
+        "Keep it in variables or attributes of the layer."
     )
 
 

@@ -47,7 +47,7 @@ def regularize(
     Raises:
         TypeError: not a model, not a pattern, a pattern of the wrong kind for a site.
         ValueError: a model that is not built, is subclassed, has patterns already or has no sites; a key that matches
-            no site; an unknown preset; a layer whose copy does not compute the same at inference.
+            no site; an unknown preset; a layer whose copy computes something else.
 
     Example:
         >>> import keras, tf_autodropout as tad

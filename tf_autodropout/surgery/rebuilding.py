@@ -16,7 +16,8 @@ import keras_nlp
 from tf_autodropout.surgery.apply import Insertion, apply
 from tf_autodropout.surgery.places import find_places
 
-_PACKAGE, _NAME = "tf_autodropout", "RegularizedModel"
+# Where Keras does not know the class, its error ends with this name: it tells what to do.
+_PACKAGE, _NAME = "tf_autodropout.load_model", "RegularizedModel"
 _CLASSES: dict[type, type] = {}
 _PARTS = {"model", "insertions", "output_names"}
 
@@ -122,7 +123,7 @@ def regularized_class(base: type) -> type:
     """
     if base not in _CLASSES:
         name = f"Regularized{base.__name__}"
-        made = _EqualToItsBase(name, (_Regularized, base), {"__module__": base.__module__})
+        made = _EqualToItsBase(name, (_Regularized, base), {"__module__": __name__})
         _CLASSES[base] = made
         is_backbone = issubclass(base, keras_nlp.models.Backbone)
         keras.saving.register_keras_serializable(_PACKAGE, name if is_backbone else _NAME)(made)

@@ -23,7 +23,7 @@ def strip(model: keras.Model) -> keras.Model:
 
     Raises:
         TypeError: not a Keras model.
-        ValueError: a model that is not built, or a subclassed one; a layer whose copy does not compute the same at inference.
+        ValueError: a model that is not built, or a subclassed one; a layer whose copy computes something else.
 
     Example:
         >>> import tf_autodropout as tad
