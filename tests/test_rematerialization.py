@@ -43,13 +43,18 @@ def gradients(model: keras.Model, run: Callable[..., Any], jit_compile: bool | N
     return [np.asarray(one) for _ in range(steps) for one in tf.nest.flatten(function())]
 
 
-def assert_alike(model: keras.Model, again: Callable[..., Any], jit_compile: bool | None = None) -> None:
-    plain = gradients(model, lambda x: model(x, training=True), jit_compile)
+def assert_alike(
+    model: keras.Model,
+    again: Callable[..., Any],
+    jit_compile: bool | None = None,
+    plain: Callable[..., Any] | None = None,
+) -> None:
+    wanted_ones = gradients(model, plain or (lambda x: model(x, training=True)), jit_compile)
     moved = [layer.seed_state.numpy() for layers in pattern_layers(model).values() for layer in layers]
     recomputed = gradients(model, again, jit_compile)
     after = [layer.seed_state.numpy() for layers in pattern_layers(model).values() for layer in layers]
-    assert not np.allclose(plain[0], plain[len(plain) // 2]), "each step draws anew"
-    for got, wanted in zip(recomputed, plain, strict=True):
+    assert not np.allclose(wanted_ones[0], wanted_ones[len(wanted_ones) // 2]), "each step draws anew"
+    for got, wanted in zip(recomputed, wanted_ones, strict=True):
         assert got == pytest.approx(wanted, rel=1e-4, abs=1e-4)
     assert np.array_equal(moved, after), "the second run does not move the random state on"
 
@@ -106,6 +111,17 @@ def test_gradients_taken_twice_and_steps_without_any():
     one, other = (tape.gradient(loss, model.trainable_variables) for _ in range(2))
     for got, wanted in zip(one, other, strict=True):
         assert np.allclose(got, wanted)
+
+
+def test_blocks_that_begin_with_the_same_tensor():
+    model = convnet()
+    block = tf.recompute_grad(lambda x, y: model(x, training=True) * y)
+    x, factors = tf.constant(X), [tf.constant(2.0), tf.constant(3.0)]
+    assert_alike(
+        model,
+        lambda _: block(x, factors[0]) + block(x, factors[1]),
+        plain=lambda _: sum(model(x, training=True) * y for y in factors),
+    )
 
 
 def test_transformers():
