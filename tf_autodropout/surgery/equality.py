@@ -116,7 +116,7 @@ def _batches(model: Any) -> Iterator[Any]:
 
 
 def _random(spec: Any, size: int, indices: bool, words: list[str], rng: np.random.Generator) -> Any:
-    shape = [2 if spec.shape[0] is None else spec.shape[0], *(size if one is None else one for one in spec.shape[1:])]
+    shape = [1 if spec.shape[0] is None else spec.shape[0], *(size if one is None else one for one in spec.shape[1:])]
     kind = tf.as_dtype(spec.dtype)
     if kind == tf.string:
         value = tf.constant(rng.choice(words, shape))
