@@ -405,3 +405,56 @@ def test_a_task_keeps_its_preprocessor():
     assert copy.preprocessor is not model.preprocessor
     words = ["good", "bad bad"]
     assert same(copy(copy.preprocessor(words)), model(preprocessor(words)))
+
+
+def recurrent() -> keras.Model:
+    x = keras.Input((5, 3))
+    h = L.RNN([L.GRUCell(3), L.LSTMCell(2)])(L.Bidirectional(L.LSTM(4, return_sequences=True))(x))
+    return keras.Model(x, L.Dense(2)(h))
+
+
+def shared_and_nested() -> keras.Model:
+    inner = convnet()
+    one, other = keras.Input((6, 6, 2)), keras.Input((6, 6, 2))
+    return keras.Model([one, other], {"sum": L.Add()([inner(other), inner(one)]), "difference": inner(one) - 1.0})
+
+
+@pytest.mark.parametrize(
+    ("build", "shapes"),
+    [
+        (recurrent, [(2, 5, 3)]),
+        (lambda: keras.Sequential([keras.Input(batch_shape=(2, 5, 3)), L.LSTM(4, stateful=True)]), [(2, 5, 3)]),
+        (shared_and_nested, [(2, 6, 6, 2), (2, 6, 6, 2)]),
+    ],
+    ids=["recurrent", "stateful", "shared and nested"],
+)
+def test_graph_names_and_state_are_the_originals(build, shapes):
+    model = build()
+    x = [np.random.default_rng(number).normal(size=shape).astype("float32") for number, shape in enumerate(shapes)]
+    x = x if len(x) > 1 else x[0]
+    model(x)  # moves the state of the stateful one on
+    copy = copy_model(model)
+    assert [v.path for v in copy.variables] == [v.path for v in model.variables]
+    assert not {id(v) for v in copy.variables} & {id(v) for v in model.variables}
+    assert copy.get_config() == model.get_config()
+    assert same(copy(x), model(x))
+
+
+def test_a_copy_made_in_the_scope_of_a_strategy_is_of_that_strategy():
+    model = convnet()
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        copy = tad.regularize(model, PATTERN)
+    assert "Mirrored" in type(copy.get_layer("head").kernel.value).__name__
+    assert same(copy(X), model(X))
+
+
+def test_what_a_model_has_traced_for_generation_is_not_the_copys():
+    model = keras_nlp.models.GPT2CausalLM(backbone=ready.gpt2(1, 8), preprocessor=None)
+    model.compile(sampler="greedy")
+    prompt = {"token_ids": np.full((1, 8), 7), "padding_mask": np.array([[1] * 4 + [0] * 4])}
+    before = model.generate(prompt, stop_token_ids=None)["token_ids"]
+    copy = tad.regularize(model, {"ffn": tad.members.word_dropout(0.1)})
+    for variable in copy.backbone.trainable_variables:
+        variable.assign(tf.random.stateless_normal(variable.shape, (1, 2)))
+    assert not np.array_equal(copy.generate(prompt, stop_token_ids=None)["token_ids"], before)
+    assert np.array_equal(model.generate(prompt, stop_token_ids=None)["token_ids"], before)
