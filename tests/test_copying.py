@@ -1,6 +1,8 @@
 """A copy has all that its original has, whether a config tells it or not; where it cannot, it is refused."""
 
 import functools
+import gc
+import types
 from typing import Any
 
 import keras
@@ -458,3 +460,40 @@ def test_what_a_model_has_traced_for_generation_is_not_the_copys():
         variable.assign(tf.random.stateless_normal(variable.shape, (1, 2)))
     assert not np.array_equal(copy.generate(prompt, stop_token_ids=None)["token_ids"], before)
     assert np.array_equal(model.generate(prompt, stop_token_ids=None)["token_ids"], before)
+
+
+def reachable(x: Any) -> set[int]:
+    """Identities of the variables that something leads to, by whatever reference but the globals of functions."""
+    seen, waiting, variables = {id(x)}, [x], set()
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, keras.Variable | tf.Variable):
+            variables.add(id(one))
+        inside = one.__closure__ or () if isinstance(one, types.FunctionType) else gc.get_referents(one)
+        for other in inside:
+            if id(other) not in seen and not isinstance(other, type | types.ModuleType):
+                seen.add(id(other))
+                waiting.append(other)
+    return variables
+
+
+@pytest.mark.parametrize("build", [convnet, recurrent, shared_and_nested, lambda: ready.bert(1, 8)])
+def test_nothing_in_a_copy_leads_to_a_variable_of_the_original(build):
+    model = build()
+    model.compile("adam", "mse")
+    model.optimizer.build(model.trainable_variables)
+    mine, copies = reachable(model), reachable(copy_model(model))
+    assert len(mine) > len(model.variables)
+    assert not mine & copies
+    assert len(copies) == len(mine)
+
+
+def test_checkpoints_of_tensorflow(tmp_path):
+    model = convnet()
+    copies = [copy_model(model) for _ in range(2)]
+    for number, copy in enumerate(copies):
+        copy.set_weights([np.full(v.shape, number + 1.0) for v in copy.weights])
+    path = tf.train.Checkpoint(model=copies[0]).save(tmp_path / "checkpoint")
+    tf.train.Checkpoint(model=copies[1]).restore(path).assert_existing_objects_matched()
+    assert same(copies[1].get_weights(), copies[0].get_weights())
+    assert not same(model.get_weights(), copies[0].get_weights())

@@ -234,6 +234,10 @@ class _Web:
             shape=x.shape,
         )
 
+    @_new.register(tf.__internal__.tracking.TrackableReference)
+    def _checkpoint_reference(self, x: Any) -> Any:
+        return type(x)(name=x.name, ref=self.copied(x.ref))
+
     @_new.register(Tracker)
     def _tracker(self, x: Any) -> Any:
         new = self._object(x)
