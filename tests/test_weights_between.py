@@ -107,17 +107,15 @@ def test_legacy_files(name, way, tmp_path, recwarn):
     assert same(target(x), source(x))
 
 
-def backbones() -> dict[str, tuple[keras.Model, type]]:
-    word, spot = tad.members.word_dropout(0.1), tad.ConvPattern(size=1)
-    return {
-        "bert": (tad.regularize(bert(), word), keras_nlp.models.BertBackbone),
-        "resnet": (tad.regularize(resnet(), spot), keras_nlp.models.ResNetBackbone),
-    }
+def backbone(name: str) -> tuple[keras.Model, type]:
+    if name == "bert":
+        return tad.regularize(bert(), tad.members.word_dropout(0.1)), keras_nlp.models.BertBackbone
+    return tad.regularize(resnet(), tad.ConvPattern(size=1)), keras_nlp.models.ResNetBackbone
 
 
 @pytest.mark.parametrize("name", ["bert", "resnet"])
 def test_presets(name, tmp_path):
-    model, kind = backbones()[name]
+    model, kind = backbone(name)
     model.save_to_preset(tmp_path / "preset")
     preset = str(tmp_path / "preset")
     x = ready.inputs_of(model)
@@ -137,7 +135,7 @@ def test_presets(name, tmp_path):
 
 
 def test_other_presets_are_loaded_as_ever(tmp_path):
-    backbones()
+    backbone("bert")
     plain = bert()
     plain.save_to_preset(tmp_path / "preset")
     assert type(keras_nlp.models.Backbone.from_preset(str(tmp_path / "preset"))) is type(plain)
@@ -165,7 +163,7 @@ print(len([site for site in tad.sites(model) if site.pattern]))
 
 
 def test_a_pickle_and_a_preset_in_another_process(tmp_path):
-    model, _ = backbones()["bert"]
+    model, _ = backbone("bert")
     (tmp_path / "model.pickle").write_bytes(pickle.dumps(model))
     model.save_to_preset(tmp_path / "preset")
     arguments = [sys.executable, "-c", LOADS, str(tmp_path / "model.pickle"), str(tmp_path / "preset")]
@@ -175,7 +173,7 @@ def test_a_pickle_and_a_preset_in_another_process(tmp_path):
 
 
 def test_the_equality_of_classes_is_only_that_with_the_plain_class():
-    model, kind = backbones()["bert"]
+    model, kind = backbone("bert")
     assert type(model) == kind  # noqa: E721 (this is what KerasHub asks)
     assert type(model) is not kind
     assert type(model) != keras_nlp.models.ResNetBackbone  # noqa: E721
@@ -184,7 +182,7 @@ def test_the_equality_of_classes_is_only_that_with_the_plain_class():
 
 def test_an_error_of_keras_ends_with_what_to_do():
     """In a process that does not know the class, whose config ends the message."""
-    model, _ = backbones()["bert"]
+    model, _ = backbone("bert")
     config = keras.saving.serialize_keras_object(model)
     unknown = config | {"registered_name": config["registered_name"] + "?"}
     with pytest.raises(
