@@ -21,6 +21,8 @@ _TWINS: dict[type, type] = {
     keras_nlp.layers.TransformerEncoder: PatternTransformerEncoder,
     keras_nlp.layers.TransformerDecoder: PatternTransformerDecoder,
 }
+for _plain, _twin in _TWINS.items():
+    _twin.__name__ = _plain.__name__  # by which Keras addresses the variables of a layer in a weights file
 _PLAIN = {twin: plain for plain, twin in _TWINS.items()}
 
 

@@ -51,7 +51,7 @@ def refresh(model: keras.Model) -> None:
     fresh = keras.Model(model.inputs, model.outputs)
     for name in ("_nodes", "_nodes_by_depth", "_operations", "_operations_by_depth"):
         object.__setattr__(model, name, getattr(fresh, name))  # as Keras sets them: not tracked as state
-    model.output_names = fresh.output_names
+    model.output_names = _output_names(model, fresh)
     for layer in fresh.layers:
         model._tracker.track(layer)
     place = {id(layer): index for index, layer in enumerate(fresh._layers)}
@@ -59,6 +59,13 @@ def refresh(model: keras.Model) -> None:
         if isinstance(layer, PatternDropout) and id(layer) not in place:
             model._tracker.untrack(layer)
     model._layers.sort(key=lambda layer: place.get(id(layer), len(place)))
+
+
+def _output_names(model: keras.Model, fresh: keras.Model) -> list[str]:
+    """The names that losses and metrics go by: a pattern behind an output leaves it its name."""
+    there = {operation.name for operation in fresh.operations}
+    names = zip(model.output_names, fresh.output_names, strict=True)
+    return [old if old in there else new for old, new in names]
 
 
 def _redirect(model: keras.Model, old: Any, new: Any) -> None:

@@ -13,6 +13,7 @@ from tf_autodropout.surgery.apply import Insertion, apply
 from tf_autodropout.surgery.choice import choose
 from tf_autodropout.surgery.copying import copy_model
 from tf_autodropout.surgery.discovery import check_model
+from tf_autodropout.surgery.equality import check_same_inference
 from tf_autodropout.surgery.places import Place, find_places
 from tf_autodropout.surgery.rebuilding import keep_class
 
@@ -28,7 +29,7 @@ def regularize(
     Weights are copied, inference gives the same bits, and `model` is not touched. A Sequential stays Sequential;
     backbones and tasks of KerasHub and keras-cv get a subclass of their class (`pyramid_outputs`, `generate`,
     `ImageClassifier(backbone=...)` work). The copy saves with its patterns, in all formats of Keras, and loads in
-    another process by `tad.load_model`; it is not compiled.
+    another process by `tad.load_model`. If `model` is compiled, so is the copy, with the state of its optimizer.
 
     Args:
         model: Sequential or Functional model, nested ones and those of keras.applications, KerasHub and keras-cv
@@ -46,7 +47,7 @@ def regularize(
     Raises:
         TypeError: not a model, not a pattern, a pattern of the wrong kind for a site.
         ValueError: a model that is not built, is subclassed, has patterns already or has no sites; a key that matches
-            no site; an unknown preset.
+            no site; an unknown preset; a layer whose copy computes something else.
 
     Example:
         >>> import keras, tf_autodropout as tad
@@ -63,7 +64,9 @@ def regularize(
     plan = _plan(model, patterns, seed, mutable)
     copy = copy_model(model)
     apply(copy, plan)
-    return keep_class(copy, plan)
+    keep_class(copy, plan)
+    check_same_inference(copy, model)
+    return copy
 
 
 def regularize_in_place(

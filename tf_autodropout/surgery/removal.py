@@ -7,22 +7,23 @@ from tf_autodropout.layers.adoption import is_adopted, release
 from tf_autodropout.surgery.copying import copy_model
 from tf_autodropout.surgery.discovery import check_model
 from tf_autodropout.surgery.edit import refresh, take_out
+from tf_autodropout.surgery.equality import check_same_inference
 from tf_autodropout.surgery.graph import Graph, is_nested
 from tf_autodropout.surgery.rebuilding import plain_class
 
 
 def strip(model: keras.Model) -> keras.Model:
-    """Returns a copy of a model without pattern layers: same weights, classes of Keras and KerasHub only.
+    """Returns a copy of a model without pattern layers: same weights, and the classes that it had before.
 
     Args:
         model: A regularized model, or one of our builders. It is not changed.
 
     Returns:
-        The plain copy, not compiled.
+        The plain copy, compiled like `model`, with the state of its optimizer.
 
     Raises:
         TypeError: not a Keras model.
-        ValueError: a model that is not built, or a subclassed one.
+        ValueError: a model that is not built, or a subclassed one; a layer whose copy computes something else.
 
     Example:
         >>> import tf_autodropout as tad
@@ -34,6 +35,7 @@ def strip(model: keras.Model) -> keras.Model:
     check_model(model)
     copy = copy_model(model)
     _strip(copy)
+    check_same_inference(copy, model)
     return copy
 
 

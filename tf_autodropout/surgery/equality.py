@@ -1,0 +1,160 @@
+"""The promise of surgery, checked: what comes out computes at inference what the model has computed."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+_SIZES = (16, 32, 64, 224)  # tried for sizes that a model leaves open
+_WORDS = ("a", "the", "of")  # where no layer tells its vocabulary
+_TOLERANCE = {"float16": 1e-2, "bfloat16": 3e-2}  # of the largest value; 1e-4 else
+
+
+def check_same_inference(made: keras.Model, model: keras.Model) -> None:
+    """Runs both models on one small random batch.
+
+    A model that cannot be run on such a batch (it needs text of a certain form, numbers of a certain range, a layer of
+    it fails without a GPU) is not compared; nor is anything in the scope of a distribution strategy, where running a
+    model is a step of its own. Random states are put back.
+
+    Args:
+        made: What surgery has made of a copy of `model`.
+        model: The original.
+
+    Raises:
+        ValueError: they differ, with the name of the first layer that does.
+    """
+    if tf.distribute.has_strategy() or _inputs(model) is None:
+        return
+    kept = [(variable, tf.convert_to_tensor(variable.value)) for variable in _states(made, model)]
+    try:
+        for batch in _batches(model):
+            try:
+                wanted = _run(model, batch)
+            except Exception:  # whatever a layer says of numbers that it does not take
+                continue
+            finally:
+                _put_back(kept)
+            _compare(made, model, batch, wanted, kept)
+            return
+    finally:
+        _put_back(kept)
+
+
+def _compare(made: Any, model: Any, batch: Any, wanted: list[Any], kept: Any) -> None:
+    try:
+        got = _run(made, batch)
+    except Exception as error:
+        raise ValueError(f"Model '{model.name}': its copy cannot be run. {_why()} The error: {error}") from error
+    finally:
+        _put_back(kept)
+    if _equal(got, wanted) or not _equal(_run(model, batch), wanted):  # a model may be random at inference
+        return
+    _put_back(kept)
+    raise ValueError(
+        f"Model '{model.name}': its copy gives other values{_first_difference(made, model, batch)}. {_why()}"
+    )
+
+
+def _why() -> str:
+    return (
+        "A layer keeps state where a copy does not see it: in a global variable, in a file, under its identity. "
+        "Keep it in variables or attributes of the layer."
+    )
+
+
+def _first_difference(made: Any, model: Any, batch: Any) -> str:
+    """Names the first layer of the original that the copy has with other outputs."""
+    wanted, got = (_intermediate(one, batch) for one in (model, made))
+    for name, outputs in wanted.items():
+        if name in got and not _equal(got[name], outputs):
+            layer = next(operation for operation in _graph(model).operations if operation.name == name)
+            return f", first behind layer '{name}' ({type(layer).__name__})"
+    return ""
+
+
+def _intermediate(model: Any, batch: Any) -> dict[str, list[Any]]:
+    if (graph := _graph(model)) is None:
+        return {}
+    nodes = [node for depth in sorted(graph._nodes_by_depth, reverse=True) for node in graph._nodes_by_depth[depth]]
+    function = keras.Function(graph.inputs, [node.outputs for node in nodes])
+    values = function(keras.tree.flatten(batch))
+    return {node.operation.name: _flat(value) for node, value in zip(nodes, values, strict=True)}
+
+
+def _graph(model: Any) -> Any:
+    return getattr(model, "_functional", None) or (model if isinstance(model, keras.Function) else None)
+
+
+def _inputs(model: Any) -> Any:
+    """The specs of the inputs in their structure; None where the model does not tell."""
+    graph = _graph(model)
+    return graph._inputs_struct if graph is not None else None
+
+
+def _states(*models: Any) -> list[Any]:
+    """What a pass at inference may change: random states, and variables that are not trained."""
+    return [variable for model in models for variable in model.variables if not variable.trainable]
+
+
+def _put_back(kept: list[tuple[Any, Any]]) -> None:
+    for variable, value in kept:
+        variable.assign(value)
+
+
+def _batches(model: Any) -> Iterator[Any]:
+    """Yields batches to try: with sizes for what is open, of any numbers and of such as may be indices."""
+    specs = _inputs(model)
+    open_sizes = any(None in spec.shape[1:] for spec in keras.tree.flatten(specs))
+    words = _vocabulary(model)
+    for size, indices in itertools.product(_SIZES if open_sizes else _SIZES[:1], (False, True)):
+        rng = np.random.default_rng(0)
+        yield keras.tree.map_structure(lambda spec: _random(spec, size, indices, words, rng), specs)  # noqa: B023
+
+
+def _random(spec: Any, size: int, indices: bool, words: list[str], rng: np.random.Generator) -> Any:
+    shape = [1 if spec.shape[0] is None else spec.shape[0], *(size if one is None else one for one in spec.shape[1:])]
+    kind = tf.as_dtype(spec.dtype)
+    if kind == tf.string:
+        value = tf.constant(rng.choice(words, shape))
+    elif kind.is_floating and not indices:
+        value = tf.cast(rng.standard_normal(shape), kind)
+    else:
+        value = tf.cast(rng.integers(0, 2, shape), kind)
+    if spec.sparse:
+        return tf.sparse.from_dense(value)
+    return tf.RaggedTensor.from_tensor(value) if spec.ragged else value
+
+
+def _vocabulary(model: Any) -> list[str]:
+    """Some words that the model knows."""
+    for layer in model._flatten_layers():
+        if hasattr(layer, "get_vocabulary"):
+            known = [str(word) for word in itertools.islice(layer.get_vocabulary(), 8)]
+            return [word for word in known if word] or list(_WORDS)
+    return list(_WORDS)
+
+
+def _run(model: Any, batch: Any) -> list[Any]:
+    return _flat(model(batch, training=False))
+
+
+def _flat(outputs: Any) -> list[np.ndarray]:
+    return [np.asarray(one) for one in tf.nest.flatten(outputs, expand_composites=True)]
+
+
+def _equal(got: list[Any], wanted: list[Any]) -> bool:
+    return len(got) == len(wanted) and all(map(_close, got, wanted))
+
+
+def _close(got: Any, wanted: Any) -> bool:
+    if got.shape != wanted.shape or wanted.dtype.kind in "bOSU":
+        return np.array_equal(got, wanted)
+    tolerance = _TOLERANCE.get(str(wanted.dtype), 1e-4)
+    got, wanted = got.astype("float64"), wanted.astype("float64")
+    finite = np.isfinite(wanted)
+    bound = tolerance * np.abs(wanted[finite]).max(initial=0)
+    return np.array_equal(np.isfinite(got), finite) and bool(np.all(np.abs(got - wanted)[finite] <= bound))
