@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from tf_autodropout.surgery.subclassed import rebuilt
+
 
 def copy_model(model: keras.Model) -> keras.Model:
     """Returns a copy that shares nothing with `model` but what has no state.
@@ -21,10 +23,7 @@ def copy_model(model: keras.Model) -> keras.Model:
     if "layers" in model.get_config():  # its config is its graph
         copy = keras.models.clone_model(model, clone_function=_copy_layer)
     else:
-        config = keras.saving.serialize_keras_object(model)
-        for key in ("compile_config", "build_config"):
-            config.pop(key, None)
-        copy = keras.saving.deserialize_keras_object(config, custom_objects={type(model).__name__: type(model)})
+        copy = rebuilt(model)
     if len(copy.variables) != len(model.variables):
         raise ValueError(
             f"Model '{model.name}': {type(model).__name__} does not come back from its config as it was "

@@ -1,18 +1,24 @@
 """Models whose config is the arguments of their class: how they keep class and patterns through saving.
 
-A plain Functional model saves its graph, pattern layers included. A KerasHub backbone saves the arguments of its
-constructor, which knows nothing of patterns, and would come back without them. Such a model becomes an instance of a
-subclass of its class whose config is that of the plain model together with what was put in.
+A plain Functional model saves its graph, pattern layers included, but not what was put into layers that Python code
+calls. A KerasHub backbone and a subclassed model save the arguments of their constructors, which know nothing of
+patterns, and would come back without them. Such a model becomes an instance of a subclass of its class whose config is
+that of the plain model together with what was put in, where that is not in it already.
 """
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import keras
 
-from tf_autodropout.surgery.apply import Insertion, apply
-from tf_autodropout.surgery.places import find_places
+from tf_autodropout.layers.adoption import as_plain, is_adopted
+from tf_autodropout.layers.patterned import OUTPUT
+from tf_autodropout.surgery.apply import Done, Insertion, apply
+from tf_autodropout.surgery.graph import is_nested
+from tf_autodropout.surgery.structure import spots
+from tf_autodropout.surgery.subclassed import config_of
 
 _PACKAGE, _NAME = "tf_autodropout", "RegularizedModel"
 _CLASSES: dict[type, type] = {}
@@ -22,6 +28,7 @@ class _Regularized:
     """Comes before the class of the model among the bases."""
 
     _insertions: Mapping[str, Insertion]
+    _done: Mapping[str, Done]
 
     def get_config(self: Any) -> dict[str, Any]:
         plan = {path: insertion.to_dict() for path, insertion in current(self).items()}
@@ -49,21 +56,45 @@ class RegularizedModel:
 def rebuild(config: dict[str, Any], custom_objects: Any = None) -> keras.Model:
     """Makes a model from the config of a regularized one."""
     model = keras.saving.deserialize_keras_object(config["model"], custom_objects=custom_objects)
-    plan = {path: Insertion.from_dict(fields) for path, fields in config["insertions"].items()}
-    apply(model, plan)
-    return keep_class(model, plan)
-
-
-def keep_class(model: keras.Model, plan: Mapping[str, Insertion]) -> keras.Model:
-    """Lets a model that has been edited in place keep its patterns when it is saved, and the models inside it too."""
-    for layer in model.layers:
-        inside = _below(plan, layer.name)
-        if inside and isinstance(layer, keras.Model):
-            keep_class(layer, inside)
-    if plan and not _saves_patterns(model):
-        object.__setattr__(model, "_insertions", dict(plan))
-        model.__class__ = regularized_class(type(model))
+    plan = {key: Insertion.from_dict(fields) for key, fields in config["insertions"].items()}
+    keep_class(model, plan, apply(model, plan))
     return model
+
+
+def keep_class(model: keras.Model, plan: Mapping[str, Insertion], done: Mapping[str, Done]) -> None:
+    """Lets a model that has been edited in place keep its patterns when it is saved, and the models inside it too.
+
+    Args:
+        model: The model.
+        plan: What was put in.
+        done: What `apply` has returned.
+    """
+    in_graph = [spot for spot in spots(model) if spot.owner is model]
+    nested = [spot for spot in in_graph if is_nested(spot.layer)]
+    for spot in nested:
+        keep_class(spot.layer, _below(plan, spot.key), _below(done, spot.key))
+    with as_plain([one.layer for one in done.values() if one.is_hidden and is_adopted(one.layer)]):
+        config = model.get_config() if plan else {}
+    saved = {key for key in plan if "layers" in config and not done[key].is_hidden}
+    for spot in nested:
+        below = {key for key in plan if key.startswith(f"{spot.key}/")}
+        # A model inside saves its own, if it is saved and not built anew by the class of this one.
+        saved = saved | below if _holds(config, spot.layer.name) else saved - below
+    left = {key: one for key, one in plan.items() if key not in saved}
+    if left:
+        object.__setattr__(model, "_insertions", left)
+        object.__setattr__(model, "_done", {key: done[key] for key in left})
+        model.__class__ = regularized_class(type(model))
+        _take_training(model, True)
+
+
+def lose_class(model: keras.Model) -> None:
+    """Undoes `keep_class` for one model."""
+    if isinstance(model, _Regularized):
+        for name in ("_insertions", "_done"):
+            model.__dict__.pop(name, None)
+        model.__class__ = plain_class(model)
+        _take_training(model, False)
 
 
 def plain_class(model: keras.Model) -> type:
@@ -74,7 +105,14 @@ def plain_class(model: keras.Model) -> type:
 def regularized_class(base: type) -> type:
     """Returns the subclass of a class of models that saves patterns."""
     if base not in _CLASSES:
-        made = type(f"Regularized{base.__name__}", (_Regularized, base), {"__module__": base.__module__})
+        body: dict[str, Any] = {"__module__": base.__module__}
+        if not _knows_training(base):
+
+            def call(self: Any, *args: Any, training: Any = None, **kwargs: Any) -> Any:
+                return base.call(self, *args, **kwargs)  # type: ignore[attr-defined]
+
+            body["call"] = call
+        made = type(f"Regularized{base.__name__}", (_Regularized, base), body)
         _CLASSES[base] = made
         register = keras.saving.register_keras_serializable(_PACKAGE, _NAME)
         register(made)  # it is saved under this name,
@@ -84,37 +122,56 @@ def regularized_class(base: type) -> type:
 
 def current(model: Any) -> dict[str, Insertion]:
     """Returns what is in a model of a regularized class, with the patterns as they are now: `assign` may have come."""
-    places = {place.path: place for place in find_places(model)[0]}
-    return {path: replace(one, patterns=places[path].patterns()) for path, one in model._insertions.items()}
+
+    def now(key: str, insertion: Insertion) -> Insertion:
+        layers = model._done[key].pattern_layers
+        inside = {layer.site: layer.pattern for layer in layers}
+        return replace(
+            insertion,
+            patterns={s: layers[0].pattern if s == OUTPUT else inside[s] for s in insertion.patterns},
+        )
+
+    return {key: now(key, insertion) for key, insertion in model._insertions.items()}
 
 
-def _saves_patterns(model: keras.Model) -> bool:
-    """True if the config of a model holds its pattern layers, or models inside it that save theirs."""
-    config = model.get_config()
-    return "layers" in config or f"{_PACKAGE}>{_NAME}" in _registered_names(keras.saving.serialize_keras_object(config))
+def _knows_training(kind: type) -> bool:
+    return "training" in inspect.signature(kind.call).parameters  # type: ignore[attr-defined]
 
 
-def _registered_names(config: Any) -> set[Any]:
+def _take_training(model: keras.Model, take: bool) -> None:
+    """Lets `fit` tell a model that it trains whose own `call` has no such argument: its layers hear of it by Keras.
+
+    Without it Keras runs `fit` on such a model as if it predicted, and neither Dropout nor patterns act.
+    """
+    if not _knows_training(plain_class(model)):
+        model._call_has_training_arg = take
+        model._call_has_context_arg = {**model._call_has_context_arg, "training": take}
+
+
+def _holds(config: Any, name: str) -> bool:
+    """True if a config holds the config of a model of this name."""
     if isinstance(config, dict):
-        found = {config.get("registered_name")}
-        return found.union(*map(_registered_names, config.values()))
+        inside = config.get("config")
+        if "class_name" in config and isinstance(inside, dict) and inside.get("name") == name:
+            return True
+        return any(_holds(one, name) for one in config.values())
     if isinstance(config, list | tuple):
-        return set().union(*map(_registered_names, config))
-    return set()
+        return any(_holds(one, name) for one in config)
+    return False
 
 
 def _plain_config(model: Any) -> dict[str, Any]:
-    """The config of a model as one of its own class, without patterns."""
+    """The config of a model as one of its own class, without the patterns that are beside it."""
     regularized = model.__class__
+    hidden = [done.layer for done in model._done.values() if is_adopted(done.layer)]
     model.__class__ = plain_class(model)
     try:
-        config = keras.saving.serialize_keras_object(model)
+        with as_plain(hidden):
+            return config_of(model)
     finally:
         model.__class__ = regularized
-    config.pop("compile_config", None)
-    return config
 
 
-def _below(plan: Mapping[str, Insertion], name: str) -> dict[str, Insertion]:
-    """The part of a plan that concerns a model inside, with paths as seen from there."""
-    return {path.removeprefix(f"{name}/"): one for path, one in plan.items() if path.startswith(f"{name}/")}
+def _below(entries: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The entries that concern a model inside, with keys as seen from there."""
+    return {one.removeprefix(f"{key}/"): entry for one, entry in entries.items() if one.startswith(f"{key}/")}
