@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from tf_autodropout.surgery.graph import why_closed
 from tf_autodropout.surgery.subclassed import rebuilt
 
 
@@ -20,7 +21,7 @@ def copy_model(model: keras.Model) -> keras.Model:
     Raises:
         ValueError: a class that Keras cannot rebuild from its config.
     """
-    if "layers" in model.get_config():  # its config is its graph
+    if why_closed(model) is None and "layers" in model.get_config():  # its config is its graph
         copy = keras.models.clone_model(model, clone_function=_copy_layer)
     else:
         copy = rebuilt(model)

@@ -74,7 +74,7 @@ def keep_class(model: keras.Model, plan: Mapping[str, Insertion], done: Mapping[
     for spot in nested:
         keep_class(spot.layer, _below(plan, spot.key), _below(done, spot.key))
     with as_plain([one.layer for one in done.values() if one.is_hidden and is_adopted(one.layer)]):
-        config = model.get_config() if plan else {}
+        config = _config(model) if plan else {}
     saved = {key for key in plan if "layers" in config and not done[key].is_hidden}
     for spot in nested:
         below = {key for key in plan if key.startswith(f"{spot.key}/")}
@@ -132,6 +132,14 @@ def current(model: Any) -> dict[str, Insertion]:
         )
 
     return {key: now(key, insertion) for key, insertion in model._insertions.items()}
+
+
+def _config(model: keras.Model) -> dict[str, Any]:
+    """The config of a model, empty for one that has none: that cannot be saved, but it can have patterns."""
+    try:
+        return model.get_config()
+    except NotImplementedError:
+        return {}
 
 
 def _knows_training(kind: type) -> bool:

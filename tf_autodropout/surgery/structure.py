@@ -1,8 +1,8 @@
 """Every layer of a model, wherever it is: in its graph, or behind another layer, in Python code.
 
-A layer has a path to show, made of names, and a key that finds it again in another copy of the model. Keras numbers
-layers as they are made (`dense_3` here may be `dense_7` in a copy), so a key counts layers of like names in the order
-of the network instead. Patterns put in do not change a key.
+A layer has a path to show, made of names, and a key that finds it again in another copy of the model. Names are no keys:
+Keras numbers layers as they are made (`dense_3` here may be `dense_7` in a copy), and KerasHub puts the name of the model
+before them or not. So a key counts the layers of a class in the order of the network. Patterns put in do not change it.
 """
 
 import itertools
@@ -68,8 +68,7 @@ def _inside(layer: Any, path: str, key: str, known: set[int]) -> Iterator[Spot]:
         if id(child) in known:
             continue
         known.add(id(child))
-        twice = names.count(name) > 1
-        own_path = f"{path}{name}" + (f"#{own_key.partition('#')[2] or 0}" if twice else "")
+        own_path = f"{path}{name}" if names.count(name) == 1 else f"{path}{own_key}"
         yield Spot(child, own_path, f"{key}{own_key}", None, layer)
         yield from _inside(child, f"{own_path}/", f"{key}{own_key}/", known)
 
@@ -107,12 +106,12 @@ def _in_order(model: keras.Model) -> list[Any]:
 
 
 def _keyed(layers: list[Any]) -> Iterator[tuple[int, str]]:
-    """Yields the identity of each layer with its name as a key: without number, but counted where there are more."""
+    """Yields the identity of each layer with its key among the others: its class, counted where there are more."""
     count: dict[str, Iterator[int]] = {}
     for layer in layers:
-        stem = re.sub(r"_\d+$", "", layer.name)
-        number = next(count.setdefault(stem, itertools.count()))
-        yield id(layer), f"{stem}#{number}" if number else stem
+        kind = plain_type(layer).__name__
+        number = next(count.setdefault(kind, itertools.count()))
+        yield id(layer), f"{kind}#{number}" if number else kind
 
 
 def _shown_name(layer: Any, attributes: dict[int, str]) -> str:

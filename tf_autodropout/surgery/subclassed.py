@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from tf_autodropout.layers.adoption import plain_type
 from tf_autodropout.surgery.graph import why_closed
 
 
@@ -35,8 +36,7 @@ def rebuilt(model: keras.Model) -> keras.Model:
         config = config_of(model)
         if why_closed(model) is None:
             config.pop("build_config", None)  # its class builds it
-        classes = {type(layer).__name__: type(layer) for layer in model._flatten_layers()}
-        copy = keras.saving.deserialize_keras_object(config, custom_objects=classes, safe_mode=False)
+        copy = keras.saving.deserialize_keras_object(config, custom_objects=_classes(model), safe_mode=False)
     except Exception as error:  # whatever somebody's code raises
         raise ValueError(
             f"Model '{model.name}': {kind.__name__} cannot be copied, for its class does not come back from its config "
@@ -44,6 +44,13 @@ def rebuilt(model: keras.Model) -> keras.Model:
             "itself: tad.regularize(model, patterns, in_place=True)."
         ) from error
     return copy
+
+
+def _classes(model: keras.Model) -> dict[str, type]:
+    """The classes of a model and of its layers, without patterns, by name: they need not be registered with Keras."""
+    kinds = [kind for layer in model._flatten_layers() for kind in plain_type(layer).__mro__]
+    ours = [kind for kind in kinds if issubclass(kind, keras.layers.Layer) and not kind.__module__.startswith("keras.")]
+    return {kind.__name__: kind for kind in ours}
 
 
 def _first_line(error: Exception) -> str:

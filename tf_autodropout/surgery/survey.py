@@ -8,13 +8,14 @@ import keras
 
 from tf_autodropout.layers import PatternDropout
 from tf_autodropout.layers.adoption import inner_sites
-from tf_autodropout.surgery.fitting import BATCH_NORM, CONVOLUTION, OWN, RECURRENT, fitting
+from tf_autodropout.surgery.fitting import BATCH_NORM, CONVOLUTION, OWN, RECURRENT, fitting, kind_of
 from tf_autodropout.surgery.places import Place, all_places
 from tf_autodropout.surgery.roles import Attention, Branch, Roles
 from tf_autodropout.surgery.site_table import ModelSite, Unreachable
 from tf_autodropout.surgery.tracing import Call, Trace
 
 _ADDED = "its skip connection is added in the code of {}, where no layer can come between"
+_CONVOLUTIONS_PER_BLOCK = 3
 
 
 @dataclass
@@ -180,10 +181,10 @@ class _Surveyor:
         for kind in (BATCH_NORM, CONVOLUTION, RECURRENT):
             found = [place for place in places if place.kind == kind and fitting(kind, len(place.shape or ()), True)]
             found = [place for place in found if kind != CONVOLUTION or _is_wide(place)]
-            if kind == CONVOLUTION and len(found) <= len({place.block for place in roles}):
-                continue  # patches and positions of a Transformer
-            if kind == RECURRENT and roles:
-                continue
+            if kind == CONVOLUTION and len(found) <= _CONVOLUTIONS_PER_BLOCK * len({place.block for place in roles}):
+                continue  # those of a Transformer cut patches and tell positions
+            if kind == RECURRENT:
+                found = [] if roles else [place for place in found if kind_of(place.around) != RECURRENT]
             for place in found:
                 place.recommended = True
             if found:
