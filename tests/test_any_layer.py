@@ -18,6 +18,7 @@ L = keras.layers
 MAP = tad.ConvPattern(size=3)
 WHOLE_MAP = tad.ConvPattern(size=100)
 TOKENS = tad.TransformerPattern(size=1, rate=0.5)
+SECOND = {f"second/{name}" for name in ("to_q", "to_k", "to_v", "mix", "down", "probabilities")}
 WHOLE = tad.members.variational_dropout(1.0)
 
 
@@ -127,7 +128,15 @@ def test_every_layer_is_a_site():
     assert {site.name: site.recommended for site in table}["first/up"] is False
     assert [site.name for site in table if not site.pattern_types] == []
     convnet = tad.sites(residual_net(), every=True)
-    assert [site.name for site in convnet if not site.recommended] == ["stem", "conv1", "relu1", "conv2", "add", "pool", "head"]
+    assert [site.name for site in convnet if not site.recommended] == [
+        "stem",
+        "conv1",
+        "relu1",
+        "conv2",
+        "add",
+        "pool",
+        "head",
+    ]
     assert {site.name: site.pattern_types for site in convnet}["head"] == (), "no pattern fits (N, C)"
 
 
@@ -136,9 +145,9 @@ def test_every_layer_is_a_site():
     [
         (users.attention_net, {"first/up": TOKENS}, {"first/up"}),
         (users.attention_net, {"ffn": TOKENS}, {"first/down", "second/down"}),
-        (users.attention_net, {"second/*": TOKENS}, {f"second/{name}" for name in ("to_q", "to_k", "to_v", "mix", "down", "probabilities")}),
+        (users.attention_net, {"second/*": TOKENS}, SECOND),
         (users.attention_net, {L.LayerNormalization: TOKENS}, {"first/norm", "second/norm"}),
-        (users.attention_net, tad.PatternSet({"output": TOKENS, "ffn": TOKENS}), {"first/mix", "first/down", "second/mix", "second/down"}),
+        (users.attention_net, tad.PatternSet({"output": TOKENS}), {"first/mix", "second/mix"}),
         (residual_net, {L.Conv2D: MAP}, {"stem", "conv1", "conv2"}),
         (residual_net, {"relu*": MAP}, {"relu1"}),
         (residual_net, {L.Conv2D: MAP, "conv1": tad.ConvPattern(size=1)}, {"stem", "conv1", "conv2"}),

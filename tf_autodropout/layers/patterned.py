@@ -30,9 +30,7 @@ class Patterned:
     plain: type
     pattern_layers: Mapping[str, PatternDropout]
 
-    def add_sites(
-        self, patterns: Mapping[str, Pattern], pattern_seed: int, mutable: bool, **where: Any
-    ) -> None:
+    def add_sites(self, patterns: Mapping[str, Pattern], pattern_seed: int, mutable: bool, **where: Any) -> None:
         """Makes the pattern layer.
 
         Args:
@@ -50,7 +48,7 @@ class Patterned:
             name="pattern",
             **where,
         )
-        hold(self, {"output": layer})  # type: ignore[arg-type]
+        hold(self, {"output": layer})
 
     def with_pattern(self, outputs: Any) -> Any:
         """Returns what `call` gives, with the pattern on it."""

@@ -96,7 +96,9 @@ def _is_layer_class(key: Any) -> bool:
 
 def _misfit(row: ModelSite, pattern: Pattern, key: Any) -> str:
     if not row.pattern_types:
-        return f"Site '{row.name}' has a tensor (N, {', '.join(map(str, row.shape))}), which no pattern fits (key '{key}')"
+        return (
+            f"Site '{row.name}' has a tensor (N, {', '.join(map(str, row.shape))}), which no pattern fits (key '{key}')"
+        )
     wanted = " or ".join(f"a {one.__name__}" for one in row.pattern_types)
     return f"Site '{row.name}' needs {wanted}. Received: {type(pattern).__name__} (key '{key}')"
 

@@ -56,8 +56,8 @@ def check_model(model: Any) -> None:
         raise TypeError(f"Expected 'model' to be a Keras model. Received: {model!r}")
     if not model.built:
         raise ValueError(
-            f"Model '{model.name}': it is not built. Give it an Input as first layer, call model.build(input_shape), or "
-            "call it on data."
+            f"Model '{model.name}': it is not built. Give it an Input as first layer, call model.build(input_shape), "
+            "or call it on data."
         )
     if isinstance(model, keras.Sequential) and (reason := why_closed(model)):
         raise ValueError(f"Model '{model.name}': {reason}")

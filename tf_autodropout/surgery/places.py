@@ -1,5 +1,6 @@
 """Where patterns can go in a model: behind its layers, on its skip connections, and inside some of its layers."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -112,10 +113,8 @@ class Place:
             return (sizes[-1], sizes[-2])
         if self.kind in TRANSFORMER_SITES and not self.is_map and len(sizes) > 2:
             tokens = sizes.pop(self.token_axis - 1)
-            features = 1
-            for size in sizes:
-                features = None if size is None or features is None else features * size
-            return (tokens, features)
+            known = [size for size in sizes if size is not None]
+            return (tokens, math.prod(known) if len(known) == len(sizes) else None)
         if len(sizes) > 1 and self.data_format == "channels_first":
             sizes.append(sizes.pop(0))
         return tuple(sizes)
@@ -130,7 +129,7 @@ def all_places(model: keras.Model) -> list[Place]:
         if spot.owner is not None:
             if id(spot.owner) not in graphs:
                 graphs[id(spot.owner)] = Graph(spot.owner)
-            _visible(spot, graphs[id(spot.owner)], places)
+            _visible(spot, spot.owner, graphs[id(spot.owner)], places)
         elif isinstance(spot.layer, keras.layers.Layer):
             if id(spot.around) in units and _is_part(spot.layer):
                 units.add(id(spot.layer))
@@ -148,20 +147,20 @@ def _is_part(layer: Any) -> bool:
     return isinstance(layer, parts) or layer.name == "feedforward_output_dense"
 
 
-def _visible(spot: Spot, graph: Graph, places: list[Place]) -> None:
+def _visible(spot: Spot, owner: keras.Model, graph: Graph, places: list[Place]) -> None:
     node = next(node for node in graph.nodes if node.operation is spot.layer)
     for addition in graph.additions:
         if addition.node is node:
-            skip = Place(spot.layer, spot.path, f"{spot.key}/skip", spot.owner, spot.around, node, "residual")
+            skip = Place(spot.layer, spot.path, f"{spot.key}/skip", owner, spot.around, node, "residual")
             skip.addition = addition
             source = node.input_tensors[addition.skip]
-            skip.shape, skip.block, skip.stage = tuple(source.shape), spot.layer.name, spot.owner.name
+            skip.shape, skip.block, skip.stage = tuple(source.shape), spot.layer.name, owner.name
             skip.present = [layer for layer in (source._keras_history.operation,) if isinstance(layer, PatternDropout)]
             places.append(skip)
     if not isinstance(spot.layer, keras.layers.Layer):
         return
-    place = Place(spot.layer, spot.path, spot.key, spot.owner, spot.around, node, kind_of(spot.layer))
-    place.block, place.stage = spot.layer.name, spot.owner.name
+    place = Place(spot.layer, spot.path, spot.key, owner, spot.around, node, kind_of(spot.layer))
+    place.block, place.stage = spot.layer.name, owner.name
     output = _floating(node.output_tensors)
     if output is None:
         return

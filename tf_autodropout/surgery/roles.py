@@ -128,6 +128,9 @@ class Roles:
             known[tensor.name] = [call]
             return [call]
         passed = next((call for call in makers if call.layer.weights), passed)
+        if passed and trace.is_product_with_weight(tensor.op):  # the code reads a kernel and calls no layer
+            known[tensor.name] = [passed]
+            return [passed]
         sources = trace.sources(tensor)
         found: dict[int, Call] = {}
         for source in sources:

@@ -20,7 +20,8 @@ class ModelSite:
         name: A key for `regularize`: the layer's name, with the names of the models around it where that is needed
             to tell it from another; inside a Transformer layer followed by `/` and the kind.
         kind: One of the roles `query`, `key`, `value`, `softmax`, `output`, `ffn`, `residual`; `"batch_norm"`, `"conv"`
-            or `"recurrent"`; `"layer"` for the output of any other layer; `"own"` for a pattern layer in somebody's code.
+            or `"recurrent"`; `"layer"` for the output of any other layer; `"own"` for a pattern layer that
+            somebody's code calls.
         layer: The layer, with the names of the models around it.
         shape: `(H, W, C)` in channels-last order, or `(T, C)`; None for a size that is not known.
         block: The residual block or the layer the site belongs to.

@@ -1,8 +1,9 @@
 """Every layer of a model, wherever it is: in its graph, or behind another layer, in Python code.
 
-A layer has a path to show, made of names, and a key that finds it again in another copy of the model. Names are no keys:
-Keras numbers layers as they are made (`dense_3` here may be `dense_7` in a copy), and KerasHub puts the name of the model
-before them or not. So a key counts the layers of a class in the order of the network. Patterns put in do not change it.
+A layer has a path to show, made of names, and a key that finds it again in another copy of the model. Names are no
+keys: Keras numbers layers as they are made (`dense_3` here may be `dense_7` in a copy), and KerasHub puts the name of
+the model before them or not. So a key counts the layers of a class in the order of the network. Patterns put in do not
+change it.
 """
 
 import itertools
@@ -91,7 +92,9 @@ def _in_order(model: keras.Model) -> list[Any]:
     belonging = {id(node) for node in calls(model)}
     done: dict[int, Any] = {}
     seen: set[int] = set()
-    todo = [(tensor._keras_history.operation, tensor._keras_history.node_index, False) for tensor in model.outputs[::-1]]
+    todo = [
+        (tensor._keras_history.operation, tensor._keras_history.node_index, False) for tensor in model.outputs[::-1]
+    ]
     while todo:
         operation, index, ready = todo.pop()
         node = operation._inbound_nodes[index]
@@ -130,7 +133,9 @@ def _snake_case(name: str) -> str:
 def _attributes(layer: Any) -> Iterator[tuple[int, str]]:
     """Yields the identity of each layer that an attribute holds, in lists and dictionaries too, with its name."""
     for name, value in reversed(vars(layer).items()):  # the first attribute of a layer comes last and counts
-        if name not in ("_layers", "_functional", "_metrics", "_nodes", "_operations") and not name.startswith("_self_"):
+        if name not in ("_layers", "_functional", "_metrics", "_nodes", "_operations") and not name.startswith(
+            "_self_"
+        ):
             yield from _held(name.strip("_"), value)
 
 
@@ -143,5 +148,3 @@ def _held(name: str, value: Any) -> Iterator[tuple[int, str]]:
     elif isinstance(value, dict):
         for key, one in value.items():
             yield from _held(f"{name}/{key}", one)
-
-

@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import keras
 
 from tf_autodropout.layers import PatternDropout
-from tf_autodropout.layers.adoption import inner_sites
+from tf_autodropout.layers.adoption import inner_sites, plain_type
 from tf_autodropout.surgery.fitting import BATCH_NORM, CONVOLUTION, OWN, RECURRENT, fitting, kind_of
+from tf_autodropout.surgery.graph import is_nested
 from tf_autodropout.surgery.places import Place, all_places
 from tf_autodropout.surgery.roles import Attention, Branch, Roles
 from tf_autodropout.surgery.site_table import ModelSite, Unreachable
-from tf_autodropout.surgery.tracing import Call, Trace
+from tf_autodropout.surgery.tracing import Call, Trace, trace_of
 
 _ADDED = "its skip connection is added in the code of {}, where no layer can come between"
 _CONVOLUTIONS_PER_BLOCK = 3
@@ -51,7 +51,7 @@ class _Surveyor:
         self._by_layer = {id(place.layer): place for place in places if not place.is_skip}
         self._path = {id(place.layer): place.path for place in places}
         try:
-            trace = Trace(model)
+            trace = trace_of(model)
             roles = Roles(trace)
         except Exception as error:  # whatever somebody's code raises
             self._give_up(error)
@@ -80,7 +80,7 @@ class _Surveyor:
             call = next((call for call in called if call.floating() is not None), None)
             if place.owner is None and not isinstance(place.layer, PatternDropout):
                 if call is not None:
-                    place.shape = tuple(call.floating().shape)
+                    place.shape = trace.shape(call.floating())
                 else:
                     self._miss(place, bool(called))
             given = call.inputs[0].shape.rank if call is not None and call.inputs else None
@@ -90,7 +90,9 @@ class _Surveyor:
     def _miss(self, place: Place, called: bool) -> None:
         wanted = place.kind in (BATCH_NORM, CONVOLUTION)
         if wanted or place.layer.weights:
-            reason = "is called inside a loop" if called else "is not called when the model is, or its step is no layer's"
+            reason = (
+                "is called inside a loop" if called else "is not called when the model is, or its step is no layer's"
+            )
             (self.survey.unreachable if wanted else self.survey.others).append(Unreachable(place.path, reason))
 
     def _assign(self, roles: Roles) -> None:
@@ -134,9 +136,9 @@ class _Surveyor:
                 found = True
             elif place is not None and place.kind not in (BATCH_NORM, CONVOLUTION) and rank_fits(place):
                 found |= place.kind == "ffn" or (self._may_end(call, branch) and self._give(call, "ffn", branch.inside))
-        if found and branch.inside is not None and branch.inside.around is not None:
-            if branch.inside.layer is not None and not self._is_graph(branch.inside):
-                self._tell(branch.inside, f"residual: {_ADDED.format(type(branch.inside.layer).__name__)}")
+        inside = branch.inside
+        if found and inside is not None and not self._is_graph(inside):
+            self._tell(inside, f"residual: {_ADDED.format(plain_type(inside.layer).__name__)}")
 
     def _may_end(self, call: Call, branch: Branch) -> bool:
         """True for what returns a tensor like the one that it is added to: no gate, no bias of a position."""
@@ -146,7 +148,8 @@ class _Surveyor:
     def _is_graph(self, call: Call) -> bool:
         """True for a call of a model whose additions are in a graph that can be edited, or of an Add in one."""
         place = self._by_layer.get(id(call.layer))
-        return isinstance(call.layer, keras.Model) or (isinstance(call.layer, keras.layers.Add) and bool(place.owner))
+        is_add = isinstance(call.layer, keras.layers.Add) and place is not None and place.owner is not None
+        return is_add or is_nested(call.layer)
 
     def _give(self, call: Call, role: str, inside: Call | None) -> bool:
         place = self._by_layer.get(id(call.layer))

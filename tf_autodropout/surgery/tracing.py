@@ -17,6 +17,7 @@ from tf_autodropout.surgery.graph import why_closed
 
 _READS = ("ReadVariableOp", "VarHandleOp", "Const", "ResourceGather")
 _CONTRACTIONS = ("Einsum", "MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3")
+_LENGTH = 64
 
 
 @dataclass(eq=False)
@@ -56,12 +57,14 @@ class Trace:
 
     Args:
         model: A model that is built. Pattern layers count as the identity.
+        length: What a size counts as that the model leaves open, the batch excepted; None leaves it open here too.
 
     Raises:
         Exception: what the model raises on placeholders.
     """
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, model: keras.Model, length: int | None = None) -> None:
+        self.length = length
         self.calls: list[Call] = []
         self._stack: list[Call] = []
         self._graph = tf.__internal__.FuncGraph("sites")  # as Keras does to find out shapes
@@ -71,7 +74,7 @@ class Trace:
             for layer in layers:
                 self._watch(layer)
             with keras.StatelessScope(), self._graph.as_default():
-                args, kwargs = keras.tree.map_structure(_placeholder, (args, kwargs))
+                args, kwargs = keras.tree.map_structure(lambda x: _placeholder(x, length), (args, kwargs))
                 model(*args, **kwargs, training=True)
         finally:
             for layer in layers:
@@ -119,7 +122,11 @@ class Trace:
     def _tensors(self, nest: Any) -> list[Any]:
         """The tensors in a nest; those inside a loop are of another graph and are left out."""
         leaves = keras.tree.flatten(nest)
-        return [leaf for leaf in leaves if isinstance(leaf, tf.Tensor) and leaf.graph is self._graph]
+        return [leaf for leaf in leaves if tf.is_symbolic_tensor(leaf) and leaf.graph is self._graph]
+
+    def shape(self, tensor: Any) -> tuple[int | None, ...]:
+        """Returns the shape of a tensor, with None for sizes that the model leaves open."""
+        return tuple(None if size == self.length else size for size in tensor.shape)
 
     def operations(self, *kinds: str) -> Iterator[Any]:
         """Yields the operations of some kinds in the order of the step."""
@@ -130,6 +137,10 @@ class Trace:
         for operation in self.operations(*_CONTRACTIONS):
             if len(operation.inputs) == 2 and not any(map(self.is_weight, operation.inputs)):
                 yield operation
+
+    def is_product_with_weight(self, operation: Any) -> bool:
+        """True for a product with a kernel."""
+        return operation.type in _CONTRACTIONS and any(map(self.is_weight, operation.inputs))
 
     def is_weight(self, tensor: Any) -> bool:
         """True for a variable or constant, or one that has been cast or brought into shape."""
@@ -174,6 +185,18 @@ class Trace:
         return False
 
 
+def trace_of(model: keras.Model) -> Trace:
+    """Returns the trace of a model; where it takes no open sizes (chunks, a loop in Python), with a length assumed.
+
+    Raises:
+        Exception: what the model raises on placeholders.
+    """
+    try:
+        return Trace(model)
+    except Exception:  # whatever somebody's code raises
+        return Trace(model, _LENGTH)
+
+
 def key_operand(product: Any) -> int:
     """Returns which factor of a product of queries and keys holds the keys: that of the last axis of the scores."""
     if product.type != "Einsum":
@@ -183,11 +206,11 @@ def key_operand(product: Any) -> int:
     return 0 if scores[-1] in factors.split(",")[0] else 1
 
 
-def _placeholder(spec: Any) -> Any:
+def _placeholder(spec: Any, length: int | None) -> Any:
     if not isinstance(spec, keras.KerasTensor):
         return spec
     make = tf.compat.v1.sparse_placeholder if spec.sparse else tf.compat.v1.placeholder
-    return make(spec.dtype, spec.shape)
+    return make(spec.dtype, [*spec.shape[:1], *(length if size is None else size for size in spec.shape[1:])])
 
 
 def _inputs(model: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
