@@ -330,7 +330,7 @@ def _gemma3n() -> keras.Model:
 
 def _depth_anything() -> keras.Model:
     encoder = M.DINOV2Backbone(
-        14, 4, 8, 2, 12, image_shape=(42, 42, 3), position_embedding_shape=(42, 42, 3), apply_layernorm=True
+        14, 4, 8, 2, 12, image_shape=(126, 126, 3), position_embedding_shape=(126, 126, 3), apply_layernorm=True
     )
     keys = ["stage1", "stage2", "stage3", "stage4"]
     return M.DepthAnythingBackbone(encoder, [4, 2, 1, 0.5], [8, 8, 8, 8], 8, 8, -1, feature_keys=keys)
@@ -455,7 +455,7 @@ def inputs_of(model: keras.Model, seed: int = 0) -> Any:
             return rng.integers(0 if "segment" in name else 1, high, shape).astype(tensor.dtype)
         if tensor.dtype == "bool":
             return np.ones(shape, bool)
-        return rng.normal(size=shape).astype("float32")
+        return rng.random(shape, "float32")  # pixels, places in an image
 
     return keras.tree.map_structure(one, model._inputs_struct)
 
