@@ -97,7 +97,7 @@ def test_one_projection_for_all_three_is_told():
     table = tad.sites(keras.Model(x, Fused(name="fused")(x)))
     assert [(site.name, site.kind) for site in table] == [("fused/out", "output")]
     assert [one.reason.partition(":")[0] for one in table.unreachable] == ["query, key, value", "softmax", "residual"]
-    assert "comes from one projection, 'dense" in table.unreachable[0].reason
+    assert "one projection, 'dense" in table.unreachable[0].reason
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ def test_a_subclass_of_attention_has_the_sites_that_layers_of_it_return():
         ("own/attention_output", "output"),
     ]
     assert [(one.layer, one.reason) for one in table.unreachable] == [
-        ("own", "softmax: is an operation in the code of Own, not a layer")
+        ("own", "softmax: an operation in the code of Own, not a layer")
     ]
 
 

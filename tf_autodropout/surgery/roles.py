@@ -5,7 +5,7 @@ weights that these tensors come from are `query`, `key` and `value`, the one tha
 layer that returns the probabilities is `softmax`. What ends a residual branch that is no attention is `ffn`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,10 +56,31 @@ class Roles:
         trace = self._trace
         products = {operation.name: operation for operation in trace.contractions()}
         for softmax in trace.operations("Softmax"):
-            scores = self._back(softmax.inputs[0], lambda tensor: tensor.op.name in products)
+            scores = self._scores(softmax.inputs[0], products)
             mixed = self._forth(softmax.outputs[0], lambda tensor: tensor.op.name in products)
             if scores is not None and mixed is not None:
                 yield self._attention(softmax, scores.op, mixed)
+
+    def _scores(self, tensor: Any, products: Collection[str]) -> Any:
+        """Returns the product that a softmax is taken of.
+
+        Others may be added to it, of queries with positions: the one of two projections comes first.
+        """
+        trace, seen, todo, found = self._trace, {tensor.name}, [tensor], []
+        for one in todo:
+            if one.op.name in products:
+                found.append(one)
+            elif not trace.is_product_with_weight(one.op):
+                for source in trace.sources(one):
+                    if source.name not in seen:
+                        seen.add(source.name)
+                        todo.append(source)
+
+        def is_projected(factor: Any) -> bool:
+            return self._back(factor, lambda one: _weighted(trace.makers(one))) is not None
+
+        whole = (one for one in found if all(map(is_projected, one.op.inputs)))
+        return next(whole, found[0] if found else None)
 
     def _attention(self, softmax: Any, scores: Any, mixed: Any) -> Attention:
         trace, found = self._trace, Attention()
@@ -72,11 +93,11 @@ class Roles:
             if projected is not None:
                 found.calls[role] = _weighted(trace.makers(projected))  # type: ignore[assignment]
             else:
-                found.reasons[role] = "is projected by no layer"
+                found.reasons[role] = "no layer projects it"
         layers = [id(call.layer) for call in found.calls.values()]
         for role in [role for role, call in found.calls.items() if layers.count(id(call.layer)) > 1]:
             name = found.calls.pop(role).layer.name
-            found.reasons[role] = f"comes from one projection, '{name}', together with other parts of the attention"
+            found.reasons[role] = f"one projection, '{name}', makes more than one part of the attention"
 
         def shown(tensor: Any) -> Call | None:  # by the softmax layer, or by a layer behind it
             calls = trace.makers(tensor) if trace.depends(tensor, softmax.outputs[0]) else ()
@@ -86,12 +107,12 @@ class Roles:
             if (returned := self._back(tensor, shown, until=softmax.outputs[0])) is not None:
                 found.calls["softmax"] = shown(returned)  # type: ignore[assignment]
         if "softmax" not in found.calls:
-            found.reasons["softmax"] = f"is an operation in the code of {_name(trace.around(softmax))}, not a layer"
+            found.reasons["softmax"] = f"an operation in the code of {_name(trace.around(softmax))}, not a layer"
         read = self._forth(mixed, lambda tensor: _weighted(trace.takers(tensor)), inclusive=True)
         if read is not None:
             found.calls["output"] = _weighted(trace.takers(read))  # type: ignore[assignment]
         else:
-            found.reasons["output"] = "is projected by no layer"
+            found.reasons["output"] = "no layer projects it"
         ends = [call for call in (trace.around(scores), trace.around(mixed.op)) if call]
         found.inside = next((call for call in _outwards(ends[0]) if ends[-1].is_inside(call)), None) if ends else None
         return found

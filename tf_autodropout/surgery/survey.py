@@ -91,7 +91,9 @@ class _Surveyor:
         wanted = place.kind in (BATCH_NORM, CONVOLUTION)
         if wanted or place.layer.weights:
             reason = (
-                "is called inside a loop" if called else "is not called when the model is, or its step is no layer's"
+                "is called in a loop or a branch of the code"
+                if called
+                else "is not called when the model is, or its step is no layer's"
             )
             (self.survey.unreachable if wanted else self.survey.others).append(Unreachable(place.path, reason))
 

@@ -17,6 +17,7 @@ from tf_autodropout.surgery.graph import why_closed
 
 _READS = ("ReadVariableOp", "VarHandleOp", "Const", "ResourceGather")
 _CONTRACTIONS = ("Einsum", "MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3")
+_CONVOLUTIONS = ("Conv2D", "Conv3D", "DepthwiseConv2dNative")
 _LENGTH = 64
 
 
@@ -139,8 +140,8 @@ class Trace:
                 yield operation
 
     def is_product_with_weight(self, operation: Any) -> bool:
-        """True for a product with a kernel."""
-        return operation.type in _CONTRACTIONS and any(map(self.is_weight, operation.inputs))
+        """True for a product or convolution with a kernel."""
+        return operation.type in (*_CONTRACTIONS, *_CONVOLUTIONS) and any(map(self.is_weight, operation.inputs))
 
     def is_weight(self, tensor: Any) -> bool:
         """True for a variable or constant, or one that has been cast or brought into shape."""
