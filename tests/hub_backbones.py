@@ -67,11 +67,11 @@ _MIT = {
 
 
 def _resnet() -> keras.Model:
-    return M.ResNetBackbone([8], [3], [64, 16], [1, 1], [1, 2], "basic_block", image_shape=IMAGE)
+    return M.ResNetBackbone([64], [3], [64, 16], [1, 1], [1, 2], "basic_block", image_shape=IMAGE)
 
 
-def _pyramid() -> keras.Model:
-    return M.ResNetBackbone([8], [3], [64] * 4, [1] * 4, [1, 2, 2, 2], "basic_block", image_shape=(64, 64, 3))
+def _pyramid(image_shape: Any = (64, 64, 3)) -> keras.Model:
+    return M.ResNetBackbone([64], [3], [64] * 4, [1] * 4, [1, 2, 2, 2], "basic_block", image_shape=image_shape)
 
 
 def _mit() -> keras.Model:
@@ -344,7 +344,9 @@ def _rqvae() -> keras.Model:
 
 BACKBONES: dict[str, Callable[[], keras.Model]] = {
     "AlbertBackbone": lambda: M.AlbertBackbone(embedding_dim=4, **_LONG),
-    "BASNetBackbone": lambda: M.BASNetBackbone(_pyramid(), 1, image_shape=(64, 64, 3), projection_filters=4),
+    "BASNetBackbone": lambda: M.BASNetBackbone(
+        _pyramid((None, None, 3)), 1, image_shape=(64, 64, 3), projection_filters=4
+    ),
     "BLIP2Backbone": _blip2,
     "BartBackbone": lambda: M.BartBackbone(**_LONG),
     "BertBackbone": lambda: M.BertBackbone(**_LONG),
