@@ -11,7 +11,7 @@ from tf_autodropout.models.arguments import check_image_shape, check_width
 from tf_autodropout.models.classifier import image_classifier
 from tf_autodropout.patterns import ConvPattern, Site, patterns_for
 from tf_autodropout.patterns.checks import check_int, invalid
-from tf_autodropout.surgery import regularize_in_place
+from tf_autodropout.surgery import regularize
 
 
 class _Variant(NamedTuple):
@@ -125,7 +125,7 @@ def efficientnet(
     )
     name = name or f"efficientnet_{variant}"
     model = image_classifier(backbone, _change, num_classes, weight_decay, seed, name)
-    return regularize_in_place(model, chosen, seed, mutable) if chosen or mutable else model
+    return regularize(model, chosen, seed, mutable, in_place=True) if chosen or mutable else model
 
 
 def efficientnet_sites(

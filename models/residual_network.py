@@ -10,7 +10,7 @@ from tf_autodropout.models.arguments import check_image_shape, check_width
 from tf_autodropout.models.classifier import image_classifier
 from tf_autodropout.patterns import ConvPattern, Site, patterns_for
 from tf_autodropout.patterns.checks import check_int, scaled_length
-from tf_autodropout.surgery import regularize_in_place
+from tf_autodropout.surgery import regularize
 
 _BLOCKS = (3, 4, 6, 3)
 _STRIDES = (1, 2, 2, 2)
@@ -80,7 +80,7 @@ def resnet50(
         return {"name": _readable(layer)} | (stem if layer == "conv1_conv" else {})
 
     model = image_classifier(backbone, change, num_classes, weight_decay, seed, name or "resnet50")
-    return regularize_in_place(model, chosen, seed, mutable) if chosen or mutable else model
+    return regularize(model, chosen, seed, mutable, in_place=True) if chosen or mutable else model
 
 
 def resnet50_sites(input_shape: tuple[int, int, int] = (224, 224, 3), width: float = 1.0) -> tuple[Site, ...]:

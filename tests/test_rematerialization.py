@@ -13,9 +13,7 @@ from tf_autodropout.layers import pattern_layers
 
 L = keras.layers
 X = np.random.default_rng(0).normal(size=(4, 6, 6, 3)).astype("float32")
-pytestmark = pytest.mark.xfail(
-    reason="PatternDropout.call must draw by `layers.recomputation.drawn_once(self, self._next_seed)`", strict=False
-)
+
 HALF = tad.ConvPattern(size=3, rate=0.8)
 
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 import tf_autodropout as tad
 from tests import ready_models as ready
 from tf_autodropout.layers import assign_patterns, pattern_layers
-from tf_autodropout.surgery.site_table import BATCH_NORM
+from tf_autodropout.surgery.fitting import BATCH_NORM
 
 L = keras.layers
 PATTERN = tad.ConvPattern(size=3, residual=True)
@@ -305,7 +305,7 @@ class Subclassed(keras.Model):
     [
         ("net", PATTERN, TypeError, "Keras model. Received: 'net'"),
         (unbuilt(), PATTERN, ValueError, "not built. Give it an Input"),
-        (Subclassed(), PATTERN, ValueError, "Subclassed is a subclassed model"),
+        (Subclassed(), PATTERN, ValueError, "not built. Give it an Input"),
         (residual_net(), 3, TypeError, "Expected 'patterns'"),
         (residual_net(), {"bn1": 3}, TypeError, "at 'bn1'. Received: 3"),
         (
@@ -336,6 +336,11 @@ def test_what_cannot_be_reached_is_listed_with_the_reason():
         def __init__(self, **kwargs: Any) -> None:
             super().__init__(**kwargs)
             self.norm = L.BatchNormalization(name="norm")
+            self.unused = L.BatchNormalization(name="unused")
+
+        def build(self, shape: Any) -> None:
+            self.norm.build(shape)
+            self.unused.build(shape)
 
         def call(self, x: Any) -> Any:
             return self.norm(x)
@@ -343,12 +348,12 @@ def test_what_cannot_be_reached_is_listed_with_the_reason():
     image = keras.Input((8, 8, 3))
     x = L.GlobalAveragePooling2D()(Fused(name="fused")(L.BatchNormalization(name="bn")(image)))
     table = tad.sites(keras.Model(image, L.BatchNormalization(name="flat")(x)))
-    assert [site.name for site in table] == ["bn"]
+    assert [site.name for site in table] == ["bn", "fused/norm"]
     assert {one.layer: one.reason for one in table.unreachable} == {
-        "fused/norm": "a BatchNormalization inside a Fused, which is one opaque layer of the graph",
+        "fused/unused": "is not called when the model is, or its step is no layer's",
         "flat": "its output is not a map (N, H, W, C)",
     }
-    assert "Cannot be reached:\n  fused/norm: a BatchNormalization" in str(table)
+    assert "Cannot be reached:\n  fused/unused: is not called" in str(table)
 
 
 def test_a_backbone_keeps_its_class_and_its_pyramid(tmp_path):

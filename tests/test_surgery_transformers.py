@@ -157,15 +157,21 @@ def test_each_site_acts_where_its_name_says():
     assert not np.allclose(step(ffn=WHOLE), step())
 
 
-def test_a_subclass_is_not_adopted_and_is_listed():
+def test_a_subclass_of_attention_has_the_sites_that_layers_of_it_return():
     class Own(keras.layers.MultiHeadAttention):
         pass
 
     x = keras.Input((6, 8))
     table = tad.sites(keras.Model(x, Own(2, 4, name="own")(x, x)))
-    assert not len(table)
-    assert [one.layer for one in table.unreachable] == ["own"]
-    assert "subclass" in table.unreachable[0].reason
+    assert [(site.name, site.kind) for site in table] == [
+        ("own/query", "query"),
+        ("own/key", "key"),
+        ("own/value", "value"),
+        ("own/attention_output", "output"),
+    ]
+    assert [(one.layer, one.reason) for one in table.unreachable] == [
+        ("own", "softmax: an operation in the code of Own, not a layer")
+    ]
 
 
 def test_sites_for_a_search():

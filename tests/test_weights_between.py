@@ -47,9 +47,6 @@ def resnet() -> keras.Model:
 
 MODELS = {one.__name__: one for one in (convnet, sequential, attention, bert, gpt2, resnet)}
 both_ways = pytest.mark.parametrize("way", ["to the regularized", "to the plain"])
-needs_seed_generator = pytest.mark.xfail(
-    reason="PatternDropout must keep (seed, step) in a keras.random.SeedGenerator, which is no weight", strict=False
-)
 
 
 def pair(name: str, way: str = "to the regularized") -> tuple[keras.Model, keras.Model]:
@@ -63,7 +60,6 @@ def pair(name: str, way: str = "to the regularized") -> tuple[keras.Model, keras
     return (one, other) if way == "to the regularized" else (other, one)
 
 
-@needs_seed_generator
 @both_ways
 @pytest.mark.parametrize("name", ["convnet", "attention", "bert"])
 def test_lists_of_weights(name, way):
@@ -74,7 +70,6 @@ def test_lists_of_weights(name, way):
     assert same(target(x), source(x))
 
 
-@needs_seed_generator
 @both_ways
 @pytest.mark.parametrize("name", MODELS)
 def test_weights_files(name, way, tmp_path):
@@ -85,7 +80,6 @@ def test_weights_files(name, way, tmp_path):
     assert same(target(x), source(x))
 
 
-@needs_seed_generator
 @both_ways
 @pytest.mark.parametrize("name", ["convnet", "bert"])
 def test_weights_of_saved_models(name, way, tmp_path):
@@ -96,7 +90,6 @@ def test_weights_of_saved_models(name, way, tmp_path):
     assert same(target(x), source(x))
 
 
-@needs_seed_generator
 @both_ways
 @pytest.mark.parametrize("name", ["convnet", "sequential", "bert"])
 def test_legacy_files(name, way, tmp_path, recwarn):

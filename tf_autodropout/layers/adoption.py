@@ -1,10 +1,13 @@
-"""Layers of Keras and KerasHub that become their twins with pattern sites, and back.
+"""Layers that become their twins with pattern sites, and back.
 
-A layer is adopted in place, by a change of its class: everything that holds it (the graph of a model, the list of
-layers that a KerasHub task decodes with) goes on holding it, with the same variables under the same names.
+A layer is adopted in place, by a change of its class: everything that holds it (the graph of a model, the block that
+calls it, the list of layers that a KerasHub task decodes with) goes on holding it, with the same variables under the
+same names. Three classes have twins with several sites inside; for any other class one is made that has a site on its
+output (`Patterned`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -13,6 +16,7 @@ import keras_nlp
 from tf_autodropout.layers.pattern_attention import PatternAttention
 from tf_autodropout.layers.pattern_dropout import PatternDropout
 from tf_autodropout.layers.pattern_transformer import PatternTransformerDecoder, PatternTransformerEncoder
+from tf_autodropout.layers.patterned import OUTPUT, Patterned, twin_of
 from tf_autodropout.layers.site_layers import ATTENTION_SITES, TRANSFORMER_SITES, unlocked
 from tf_autodropout.patterns import Pattern
 
@@ -27,8 +31,8 @@ _PLAIN = {twin: plain for plain, twin in _TWINS.items()}
 
 
 def inner_sites(layer: Any) -> Sequence[str]:
-    """Returns the sites inside a layer that is or can be adopted; none for any other layer, subclasses included."""
-    kind = _PLAIN.get(type(layer), type(layer))
+    """Returns the sites inside a layer that has or can have several; none for any other layer, subclasses included."""
+    kind = plain_type(layer)
     if kind not in _TWINS or not layer.built:
         return ()
     if kind is keras.layers.MultiHeadAttention:
@@ -36,22 +40,36 @@ def inner_sites(layer: Any) -> Sequence[str]:
     return TRANSFORMER_SITES
 
 
+def plain_type(layer: Any) -> type:
+    """Returns the class of a layer, or for an adopted one the class that it had before."""
+    kind = type(layer)
+    return kind.plain if issubclass(kind, Patterned) else _PLAIN.get(kind, kind)
+
+
 def is_adopted(layer: Any) -> bool:
     """True for a layer with pattern sites inside."""
-    return type(layer) in _PLAIN
+    return plain_type(layer) is not type(layer)
 
 
-def adopt(layer: Any, patterns: Mapping[str, Pattern], pattern_seed: int = 0, mutable: bool = False) -> None:
+def adopt(
+    layer: Any, patterns: Mapping[str, Pattern], pattern_seed: int = 0, mutable: bool = False, **where: Any
+) -> None:
     """Turns a built layer into its twin with pattern sites; it keeps its variables.
 
     Args:
-        layer: `MultiHeadAttention`, or KerasHub's `TransformerEncoder` or `TransformerDecoder`.
-        patterns: Site to `TransformerPattern`; sites left out drop nothing.
+        layer: Any layer.
+        patterns: Site to pattern. The one site of most layers is `""`, their output; `MultiHeadAttention` and
+            KerasHub's `TransformerEncoder` and `TransformerDecoder` have others inside, and those left out drop
+            nothing.
         pattern_seed: Integer from which each site derives its own seed.
         mutable: See `PatternDropout`.
+        **where: `site`, `token_axis` and `data_format` of `PatternDropout`, for the site on the output.
     """
-    layer.__class__ = _TWINS[type(layer)]
-    layer.add_sites(patterns, pattern_seed, mutable)
+    if is_adopted(layer):
+        release(layer)
+    inside = OUTPUT not in patterns
+    layer.__class__ = _TWINS[type(layer)] if inside else twin_of(type(layer))
+    layer.add_sites(patterns, pattern_seed, mutable, **({} if inside else where))
 
 
 def release(layer: Any) -> None:
@@ -61,11 +79,26 @@ def release(layer: Any) -> None:
             layer._tracker.untrack(one)
         for name in ("pattern_layers", "patterns", "pattern_seed", "mutable"):
             layer.__dict__.pop(name, None)
-    layer.__class__ = _PLAIN[type(layer)]
+    layer.__class__ = plain_type(layer)
+
+
+@contextmanager
+def as_plain(layers: Sequence[Any]) -> Iterator[None]:
+    """Lets adopted layers pass as plain ones, while a config is written."""
+    kinds = [type(layer) for layer in layers]
+    for layer in layers:
+        layer.__class__ = plain_type(layer)
+    try:
+        yield
+    finally:
+        for layer, kind in zip(layers, kinds, strict=True):
+            layer.__class__ = kind
 
 
 def inner_layers(layer: Any) -> dict[str, list[PatternDropout]]:
-    """Returns the pattern layers of an adopted layer by site."""
+    """Returns the pattern layers of an adopted layer by site; `""` is its output."""
+    if isinstance(layer, Patterned):
+        return {OUTPUT: list(layer.pattern_layers.values())}
     found: dict[str, list[PatternDropout]] = {}
     for one in layer.pattern_layers.values():
         found.setdefault(one.site, []).append(one)

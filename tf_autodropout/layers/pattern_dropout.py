@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_autodropout.layers.recomputation import drawn_once
 from tf_autodropout.layers.sampling import current_sample
 from tf_autodropout.masks import (
     apply_pattern,
@@ -200,13 +201,14 @@ class PatternDropout(keras.layers.Layer):
             return inputs
         if not self.mutable and self._acting().is_identity:
             return inputs
+        self._warn_if_silent()
         if len(inputs.shape) == 2:  # one token an example
             return keras.ops.squeeze(self._apply(keras.ops.expand_dims(inputs, 1), sample), 1)
         return self._apply(inputs, sample)
 
     def _apply(self, inputs: Any, sample: Any) -> Any:
         if sample is None:
-            seed, schedule = self._next_seed(), self._schedule
+            seed, schedule = drawn_once(self, self._next_seed), self._schedule
         else:
             first = tf.convert_to_tensor(self.seed_state)[0] + sample.offset
             seed, schedule = tf.stack([first, tf.cast(sample.number, first.dtype)]), None
@@ -243,12 +245,22 @@ class PatternDropout(keras.layers.Layer):
         self._map = MapLayout.of(tuple(shape), self.data_format).sizes if rank > 1 else ()
         pattern = self.pattern
         check_shape(pattern, rank, self.data_format, self.token_axis)
-        if self.mutable or self._warned or self.on_skip or None in self._map or not isinstance(pattern, MapPattern):
+
+    def _warn_if_silent(self) -> None:
+        pattern, sizes = self.pattern, self._map
+        if (
+            self.mutable
+            or self._warned
+            or self.on_skip
+            or not sizes
+            or None in sizes
+            or not isinstance(pattern, MapPattern)
+        ):
             return
-        if not pattern.is_identity and self._is_silent(pattern, self._map):
+        if not pattern.is_identity and self._is_silent(pattern, sizes):
             self._warned = True
             warnings.warn(
-                f"Layer '{self.name}' drops the whole map {self._map} at every step: its pattern covers it and its "
+                f"Layer '{self.name}' drops the whole map {sizes} at every step: its pattern covers it and its "
                 "rate is 1, so nothing passes while training. Give it a smaller size, a fraction (size='1/4') or "
                 f"a rate below 1. Pattern: {pattern!r}",
                 stacklevel=2,

@@ -252,7 +252,7 @@ def _words(sizes: Any, strides: Any, repeat: int) -> tuple[int, ...]:
 
 def _last(numbers: Any) -> tuple[int, int, int]:
     """One number for each of depth, height and width, from those of the axes that a map has: the last ones."""
-    depth, height, width = (*(0,) * (3 - len(numbers)), *numbers)
+    depth, height, width = [0] * (3 - len(numbers)) + list(numbers)
     return depth, height, width
 
 

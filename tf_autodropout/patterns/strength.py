@@ -6,7 +6,6 @@ from fractions import Fraction
 
 from tf_autodropout.patterns.checks import WHOLE, check_rate
 from tf_autodropout.patterns.conv_pattern import ConvPattern
-from tf_autodropout.patterns.extent import Length
 from tf_autodropout.patterns.transformer_pattern import TransformerPattern
 
 # Where a token is one vector of features that others read as a whole, whole tokens are dropped; at a query, a key or a
@@ -41,8 +40,8 @@ def map_pattern(strength: float, sizes: Sequence[int | None]) -> ConvPattern:
     if None in sizes:
         return ConvPattern(size=str(Fraction(share).limit_denominator(_FINENESS)))
     known = [size for size in sizes if size is not None]
-    block: list[Length] = [min(max(math.ceil(share * size), 1), max(size - 1, 1)) for size in known]
-    covered = math.prod(side / (size + side - 1) for side, size in zip(block, known, strict=True))  # type: ignore[operator]
+    block = [min(max(math.ceil(share * size), 1), max(size - 1, 1)) for size in known]
+    covered: float = math.prod(side / (size + side - 1) for side, size in zip(block, known, strict=True))
     if covered < strength or max(known) == 1:
         return ConvPattern(size=WHOLE, rate=strength)
     return ConvPattern(size=tuple(block), rate=min(strength / covered, 1.0))

@@ -1,8 +1,10 @@
-"""Which site gets which pattern: a pattern, a PatternSet, a preset or a mapping with globs, matched with a model."""
+"""Which site gets which pattern: a pattern, a PatternSet, a preset or a mapping, matched with a model."""
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import keras
 
 from tf_autodropout import presets
 from tf_autodropout.patterns import ConvPattern, Pattern, TransformerPattern
@@ -11,14 +13,16 @@ from tf_autodropout.surgery.site_table import ModelSite
 _SHOWN = 8
 
 
-def choose(rows: Sequence[ModelSite], patterns: Any) -> dict[str, Pattern]:
+def choose(rows: Sequence[ModelSite], patterns: Any, layers: Mapping[str, Any] | None = None) -> dict[str, Pattern]:
     """Returns the pattern of each site that gets one.
 
     Args:
-        rows: The sites of a model.
-        patterns: One pattern, for all sites that it fits; the name of a preset; or a mapping. Its keys are names of
-            sites, kinds (`ffn`) or globs (`stage3_*`). A site is given the pattern of its name if there is one, else of
-            the first key that matches it.
+        rows: All sites of a model, recommended or not.
+        patterns: One pattern, for all recommended sites that it fits; the name of a preset; or a mapping. Its keys are
+            names of sites, kinds (`ffn`), globs (`stage3_*`) or classes of layers (`keras.layers.Conv2D`). A site is
+            given the pattern of its name if there is one, else of the first key that matches it. Kinds and globs
+            match recommended sites, and others where they match none of these.
+        layers: Name of a site to the layer there, for keys that are classes.
 
     Returns:
         Site name to pattern.
@@ -34,42 +38,69 @@ def choose(rows: Sequence[ModelSite], patterns: Any) -> dict[str, Pattern]:
     if not isinstance(patterns, Mapping):
         raise TypeError(
             "Expected 'patterns' to be a ConvPattern, a TransformerPattern, a PatternSet, the name of a preset or a "
-            f"mapping of sites, kinds or globs to patterns. Received: {patterns!r}"
+            f"mapping of sites, kinds, globs or classes of layers to patterns. Received: {patterns!r}"
         )
     for key, pattern in patterns.items():
-        if not isinstance(key, str):
-            raise TypeError(f"Expected the keys of 'patterns' to be texts. Received: {key!r}")
+        if not isinstance(key, str) and not _is_layer_class(key):
+            raise TypeError(f"Expected the keys of 'patterns' to be texts or classes of layers. Received: {key!r}")
         if not isinstance(pattern, ConvPattern | TransformerPattern):
             raise TypeError(f"Expected a ConvPattern or TransformerPattern at '{key}'. Received: {pattern!r}")
+    recommended = [row for row in rows if row.recommended]
     if not rows:
         raise ValueError("The model has no site that a pattern can go to; `tad.sites(model)` tells why.")
+    if not recommended and "*" in patterns:
+        raise ValueError(
+            "The model has no site that a pattern is recommended at. `tad.sites(model, every=True)` lists the outputs "
+            "of all layers; name those to drop."
+        )
+    names = {row.name for row in rows}
     chosen: dict[str, Pattern] = {}
-    matched: set[str] = set()
-    # An exact name comes before a kind or a glob, whatever the order.
+    matched: list[Any] = []
+    # An exact name comes before a kind, a glob or a class, whatever the order.
     for exact in (True, False):
         for key, pattern in patterns.items():
-            fits = [row for row in rows if (row.name == key if exact else _matches(row, key))]
-            if not fits or (not exact and key in {row.name for row in rows}):
+            if exact != (key in names):
                 continue
-            right = [row for row in fits if isinstance(pattern, row.pattern_type)]
+            matches = _matcher(key, layers or {}, exact)
+            fits = [row for row in recommended if matches(row)] or [row for row in rows if matches(row)]
+            if _is_layer_class(key):
+                fits = [row for row in rows if matches(row)]
+            if not fits:
+                continue
+            right = [row for row in fits if isinstance(pattern, row.pattern_types)]
             if not right:
-                raise TypeError(
-                    f"Site '{fits[0].name}' needs a {fits[0].pattern_type.__name__}. "
-                    f"Received: {type(pattern).__name__} (key '{key}')"
-                )
-            matched.add(key)
+                raise TypeError(_misfit(fits[0], pattern, key))
+            matched.append(key)
             for row in right:
                 chosen.setdefault(row.name, pattern)
-    if unknown := [key for key in patterns if key not in matched]:
+    if unknown := [key if isinstance(key, str) else key.__name__ for key in patterns if key not in matched]:
+        shown = recommended or rows
         raise ValueError(
             f"{len(unknown)} of {len(patterns)} keys of 'patterns' match no site of this model: {_some(unknown)}. "
-            f"Its sites: {_some([row.name for row in rows])}; kinds: {', '.join(dict.fromkeys(r.kind for r in rows))}"
+            f"Its sites: {_some([row.name for row in shown])}; kinds: {', '.join(dict.fromkeys(r.kind for r in shown))}"
         )
     return chosen
 
 
-def _matches(row: ModelSite, key: str) -> bool:
-    return row.kind == key or fnmatch.fnmatchcase(row.name, key)
+def _matcher(key: Any, layers: Mapping[str, Any], exact: bool) -> Callable[[ModelSite], bool]:
+    if exact:
+        return lambda row: row.name == key
+    if _is_layer_class(key):
+        return lambda row: isinstance(layers.get(row.name), key)
+    return lambda row: row.kind == key or fnmatch.fnmatchcase(row.name, key)
+
+
+def _is_layer_class(key: Any) -> bool:
+    return isinstance(key, type) and issubclass(key, keras.layers.Layer)
+
+
+def _misfit(row: ModelSite, pattern: Pattern, key: Any) -> str:
+    if not row.pattern_types:
+        return (
+            f"Site '{row.name}' has a tensor (N, {', '.join(map(str, row.shape))}), which no pattern fits (key '{key}')"
+        )
+    wanted = " or ".join(f"a {one.__name__}" for one in row.pattern_types)
+    return f"Site '{row.name}' needs {wanted}. Received: {type(pattern).__name__} (key '{key}')"
 
 
 def _some(names: Sequence[str]) -> str:

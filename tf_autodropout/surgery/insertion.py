@@ -5,24 +5,27 @@ from typing import Any
 
 import keras
 
-from tf_autodropout.layers import pattern_layers, site_seed
-from tf_autodropout.layers.adoption import inner_sites
-from tf_autodropout.patterns import ConvPattern, Pattern
+from tf_autodropout.layers import TRANSFORMER_SITES, pattern_layers, site_seed
+from tf_autodropout.layers.patterned import OUTPUT
+from tf_autodropout.patterns import Pattern
 from tf_autodropout.patterns.checks import check_bool, check_int
-from tf_autodropout.surgery.apply import Insertion, apply
+from tf_autodropout.surgery.apply import Done, Insertion, apply
 from tf_autodropout.surgery.choice import choose
 from tf_autodropout.surgery.copying import copy_model
 from tf_autodropout.surgery.discovery import check_model
 from tf_autodropout.surgery.equality import check_same_inference
-from tf_autodropout.surgery.places import Place, find_places
+from tf_autodropout.surgery.places import Place
 from tf_autodropout.surgery.rebuilding import keep_class
+from tf_autodropout.surgery.removal import acting_layers
+from tf_autodropout.surgery.survey import survey
 
 
 def regularize(
     model: keras.Model,
-    patterns: Pattern | Mapping[str, Pattern] | str,
+    patterns: Pattern | Mapping[Any, Pattern] | str,
     seed: int = 0,
     mutable: bool = False,
+    in_place: bool = False,
 ) -> keras.Model:
     """Returns a copy of a model with dropout patterns at its sites; `tad.sites` of it shows what is where.
 
@@ -32,22 +35,25 @@ def regularize(
     another process by `tad.load_model`. If `model` is compiled, so is the copy, with the state of its optimizer.
 
     Args:
-        model: Sequential or Functional model, nested ones and those of keras.applications, KerasHub and keras-cv
-            included.
-        patterns: One pattern, for all sites that it fits; a `PatternSet`; the name of a preset; or a mapping whose keys
-            are names of sites, kinds (`ffn`) or globs (`stage3_*`). `tad.sites(model)` lists names and kinds. A
-            `ConvPattern` with `residual=True` acts on the skip connection of the block as well, where there is one.
+        model: Any Keras model that is built: Sequential, Functional or subclassed.
+        patterns: One pattern, for all recommended sites that it fits; a `PatternSet`; the name of a preset; or a
+            mapping whose keys are names of sites, kinds (`ffn`), globs (`stage3_*`) or classes of layers
+            (`keras.layers.Conv2D`, wherever they are). `tad.sites(model)` lists names and kinds,
+            `tad.sites(model, every=True)` those of all layers. A `ConvPattern` with `residual=True` acts on the skip
+            connection of the block as well, where there is one in the graph of the model.
         seed: Each site derives its own seed from this one.
         mutable: Put a pattern layer at every site, with values in variables that `PatternDropout.assign` changes under
             a compiled step. A search works on such a model.
+        in_place: Put the patterns into `model` itself, for one that nobody else holds. Compile it afterwards: a step
+            that is compiled already stays as it is.
 
     Returns:
-        The regularized copy.
+        The regularized copy, or `model` itself.
 
     Raises:
         TypeError: not a model, not a pattern, a pattern of the wrong kind for a site.
-        ValueError: a model that is not built, is subclassed, has patterns already or has no sites; a key that matches
-            no site; an unknown preset; a layer whose copy computes something else.
+        ValueError: a model that is not built, has patterns already or has no sites; a key that matches no site; an
+            unknown preset; a layer whose copy computes something else.
 
     Example:
         >>> import keras, tf_autodropout as tad
@@ -62,53 +68,54 @@ def regularize(
         Pham and Le, AutoDropout, AAAI 2021, Section "Experiments": found patterns are dropped into training pipelines.
     """
     plan = _plan(model, patterns, seed, mutable)
-    copy = copy_model(model)
-    apply(copy, plan)
-    keep_class(copy, plan)
-    check_same_inference(copy, model)
+    copy = model if in_place else copy_model(model)
+    done = apply(copy, plan)
+    keep_class(copy, plan, done)
+    _check(copy, done)
+    if not in_place:
+        check_same_inference(copy, model)
     return copy
-
-
-def regularize_in_place(
-    model: keras.Model, patterns: Pattern | Mapping[str, Pattern] | str, seed: int = 0, mutable: bool = False
-) -> keras.Model:
-    """Does what `regularize` does to a model itself: for builders, whose new model nobody else holds.
-
-    Args:
-        model: A plain Functional model.
-        patterns: See `regularize`.
-        seed: See `regularize`.
-        mutable: See `regularize`.
-
-    Returns:
-        `model`.
-    """
-    apply(model, _plan(model, patterns, seed, mutable))
-    return model
 
 
 def _plan(model: keras.Model, patterns: Any, seed: int, mutable: bool) -> dict[str, Insertion]:
     """Checks everything and returns what goes where."""
     check_model(model)
     seed, mutable = check_int("seed", seed, 0), check_bool("mutable", mutable)
-    if pattern_layers(model):
+    if acting_layers(model):
         raise ValueError(
             f"Model '{model.name}' has pattern layers already. Take them out first, "
             "tad.regularize(tad.strip(model), patterns), or give the patterns to the builder that made it."
         )
-    places, _ = find_places(model)
-    chosen = choose([site for place in places for site in place.sites()], patterns)
-    return {place.path: one for place in places if (one := _insertion(place, chosen, seed, mutable))}
+    rows = list(survey(model).rows())
+    chosen = choose([site for site, _ in rows], patterns, {site.name: place.layer for site, place in rows})
+    at: dict[str, Place] = {}
+    chosen_at: dict[str, dict[str, Pattern]] = {}
+    for site, place in rows:
+        pattern = chosen.get(site.name)
+        if pattern is None and mutable and site.recommended and site.pattern_types:
+            pattern = site.pattern_type()
+        if pattern is not None:
+            at[place.key] = place
+            chosen_at.setdefault(place.key, {})[site.kind if place.inside else OUTPUT] = pattern
+    return {
+        key: _insertion(at[key], here, seed, mutable)
+        for key, here in chosen_at.items()
+        if mutable or not all(pattern.is_identity for pattern in here.values())
+    }
 
 
-def _insertion(place: Place, chosen: Mapping[str, Pattern], seed: int, mutable: bool) -> Insertion | None:
-    """What goes to a place; None for nothing."""
-    if place.is_batch_norm:
-        none: dict[str, Pattern] = {"": ConvPattern()} if mutable else {}
-        patterns = {"": chosen[place.name]} if place.name in chosen else none
-    else:
-        names = {f"{place.name}/{kind}": kind for kind in inner_sites(place.layer)}
-        patterns = {kind: chosen[name] for name, kind in names.items() if name in chosen}
-    if not mutable and all(pattern.is_identity for pattern in patterns.values()):
-        return None
-    return Insertion(place.name, patterns, site_seed(seed, place.path), mutable)
+def _insertion(place: Place, patterns: Mapping[str, Pattern], seed: int, mutable: bool) -> Insertion:
+    name = place.path if place.owner is not None else place.key
+    site = place.kind if place.kind in TRANSFORMER_SITES else place.name
+    return Insertion(site, patterns, site_seed(seed, name), mutable, place.token_axis, place.data_format)
+
+
+def _check(model: keras.Model, done: Mapping[str, Done]) -> None:
+    """Raises unless all that was planned is in the model."""
+    there = {id(layer) for layers in pattern_layers(model).values() for layer in layers}
+    layers = {key: one.pattern_layers for key, one in done.items()}
+    if lost := [key for key, here in layers.items() if not here or any(id(one) not in there for one in here)]:
+        raise ValueError(
+            f"Model '{model.name}': patterns were put at {len(done)} places, and {len(lost)} of them are not among its "
+            f"layers, the first at '{lost[0]}'. Its class does not track them; please report this."
+        )

@@ -1,136 +1,230 @@
-"""Where patterns can go in a model: batch norms in its graph, and Transformer layers with sites inside."""
+"""Where patterns can go in a model: behind its layers, on its skip connections, and inside some of its layers."""
 
+import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
-import keras_nlp
 
-from tf_autodropout.layers import PatternDropout
+from tf_autodropout.layers import TRANSFORMER_SITES, PatternDropout
 from tf_autodropout.layers.adoption import inner_layers, inner_sites, is_adopted
+from tf_autodropout.layers.patterned import OUTPUT
 from tf_autodropout.patterns import Pattern
-from tf_autodropout.surgery.graph import Addition, Graph, has_kernel, is_nested, why_closed
-from tf_autodropout.surgery.site_table import BATCH_NORM, ModelSite, Unreachable
-
-_WANTED = (
-    keras.layers.BatchNormalization,
-    keras.layers.MultiHeadAttention,
-    keras_nlp.layers.TransformerEncoder,
-    keras_nlp.layers.TransformerDecoder,
-)
+from tf_autodropout.surgery.fitting import BATCH_NORM, CONVOLUTION, LAYER, data_format, fitting, kind_of, token_axis
+from tf_autodropout.surgery.graph import Addition, Graph, calls, has_kernel, is_nested
+from tf_autodropout.surgery.site_table import ModelSite
+from tf_autodropout.surgery.structure import Spot, spots
 
 
 @dataclass
 class Place:
-    """A layer that has sites, in the model whose graph it is called in.
+    """A layer that has a site on its output or sites inside, or a skip connection.
 
     Args:
-        layer: A batch norm, or a layer that is or can be adopted.
-        owner: The model whose graph holds it.
-        path: Names of the models around it, without the outermost, and its own name, separated by `/`.
-        node: Its first call.
+        layer: The layer; for a skip connection, the Add that closes it.
+        path: Names of what is around it, without the outermost model, and its own, separated by `/`.
+        key: Finds it again in another copy of the model, see `structure`.
+        owner: The model whose graph it is called in; None if Python code calls it.
+        around: The layer or model that holds it.
+        node: Its first call, if it is in a graph.
+        kind: Kind of the site on its output.
         block: Name of its block.
         stage: Name of its stage.
-        resolution: For a batch norm, rows and columns of the maps that its block gives, or of its own without one.
-        addition: For a batch norm, the Add that closes its block, if a pattern can reach the skip connection there.
+        resolution: For a batch norm or convolution, the size of the maps that its block gives, or of its own.
+        addition: For a batch norm, the Add that closes its block, if a pattern can reach the skip connection there;
+            for a skip connection its Add.
         present: The pattern layers that are there already.
         name: The shortest name that tells it from others.
+        shape: Shape of its output with the batch; None if it is not known.
+        is_map: True if its output is a map: its inner axes are those of space.
+        recommended: True if a single pattern should go there.
     """
 
     layer: Any
-    owner: keras.Model
     path: str
-    node: Any
+    key: str
+    owner: keras.Model | None
+    around: Any
+    node: Any = None
+    kind: str = LAYER
     block: str = ""
     stage: str = ""
     resolution: tuple[Any, ...] = ()
     addition: Addition | None = None
     present: list[PatternDropout] = field(default_factory=list)
     name: str = ""
+    shape: tuple[int | None, ...] | None = None
+    is_map: bool = False
+    recommended: bool = False
 
     @property
-    def is_batch_norm(self) -> bool:
-        """True for a batch norm, False for a layer with sites inside."""
-        return isinstance(self.layer, keras.layers.BatchNormalization)
+    def is_skip(self) -> bool:
+        """True for a skip connection."""
+        return self.addition is not None and self.addition.node.operation is self.layer
+
+    @property
+    def inside(self) -> Sequence[str]:
+        """The sites inside the layer; none where the site is on its output."""
+        return () if self.is_skip else inner_sites(self.layer)
+
+    @property
+    def token_axis(self) -> int:
+        """Axis of the tokens in its output."""
+        return token_axis(self.layer, self.kind, len(self.shape or (0, 0, 0)))
+
+    @property
+    def data_format(self) -> str:
+        """Where the channels of its output are."""
+        return data_format(self.layer, len(self.shape or (0, 0, 0)))
 
     def patterns(self) -> dict[str, Pattern]:
-        """Returns the patterns that are there, by site inside the layer; `""` for a batch norm."""
-        if self.is_batch_norm:
-            return {"": self.present[0].pattern} if self.present else {}
-        inside = inner_layers(self.layer) if is_adopted(self.layer) else {}
-        return {kind: layers[0].pattern for kind, layers in inside.items()}
+        """Returns the patterns that are there, by site inside the layer; `""` for its output."""
+        if self.present:
+            return {OUTPUT: self.present[0].pattern}
+        inside = inner_layers(self.layer) if not self.is_skip and is_adopted(self.layer) else {}
+        return {site: layers[0].pattern for site, layers in inside.items()}
 
     def sites(self) -> Iterator[ModelSite]:
         """Yields the rows of the table."""
-        shape = tuple(self.node.output_tensors[0].shape[1:])
-        now = {kind: pattern for kind, pattern in self.patterns().items() if not pattern.is_identity}
-        if self.is_batch_norm:
-            if self.layer.axis == 1:
-                shape = (*shape[1:], shape[0])
+        shape = self.shape or ()
+        now = {site: pattern for site, pattern in self.patterns().items() if not pattern.is_identity}
+        if not self.inside:
+            types = fitting(self.kind, len(shape), self.is_map)
             at_add = self.addition is not None
-            yield ModelSite(self.name, BATCH_NORM, self.path, shape, self.block, self.stage, at_add, now.get(""))
+            yield ModelSite(
+                self.name, self.kind, self.path, self._size(), self.block, self.stage, at_add, now.get(OUTPUT),
+                self.recommended, types,
+            )  # fmt: skip
             return
-        for kind in inner_sites(self.layer):
-            size = (shape[0], shape[0]) if kind == "softmax" else shape
-            at_add = kind == "residual"
-            name = f"{self.name}/{kind}"
-            yield ModelSite(name, kind, self.path, size, self.block, self.stage, at_add, now.get(kind))
+        for kind in self.inside:
+            size = (shape[1], shape[1]) if kind == "softmax" else tuple(shape[1:])
+            types = fitting(kind, len(shape), is_map=False)
+            yield ModelSite(
+                f"{self.name}/{kind}", kind, self.path, size, self.block, self.stage, kind == "residual",
+                now.get(kind), True, types,
+            )  # fmt: skip
+
+    def _size(self) -> tuple[int | None, ...]:
+        """The shape of one example: of a map with the channels last, of tokens (T, C) whatever the heads."""
+        sizes = list(self.shape or ())[1:]
+        if self.kind == "softmax":
+            return (sizes[-1], sizes[-2])
+        if self.kind in TRANSFORMER_SITES and not self.is_map and len(sizes) > 2:
+            tokens = sizes.pop(self.token_axis - 1)
+            known = [size for size in sizes if size is not None]
+            return (tokens, math.prod(known) if len(known) == len(sizes) else None)
+        if len(sizes) > 1 and self.data_format == "channels_first":
+            sizes.append(sizes.pop(0))
+        return tuple(sizes)
 
 
-def find_places(model: keras.Model) -> tuple[list[Place], list[Unreachable]]:
-    """Returns the places of a model in the order of the network, and the layers that would be some but are hidden."""
+def all_places(model: keras.Model) -> list[Place]:
+    """Returns every place of a model in the order of the network. Only the graph and the layers are looked at."""
     places: list[Place] = []
-    _walk(model, "", places)
-    count = Counter(place.layer.name for place in places)
+    graphs: dict[int, Graph] = {}
+    units: set[int] = set()  # layers with sites inside, and what they hold
+    for spot in spots(model):
+        if spot.owner is not None:
+            if id(spot.owner) not in graphs:
+                graphs[id(spot.owner)] = Graph(spot.owner)
+            _visible(spot, spot.owner, graphs[id(spot.owner)], places)
+        elif isinstance(spot.layer, keras.layers.Layer):
+            if id(spot.around) in units and _is_part(spot.layer):
+                units.add(id(spot.layer))
+                continue
+            _hidden(spot, places)
+        if inner_sites(spot.layer):
+            units.add(id(spot.layer))
+    _name(places)
+    return places
+
+
+def _is_part(layer: Any) -> bool:
+    """True for what a layer with sites inside holds and has sites for, or does not call when it has patterns."""
+    parts = keras.layers.MultiHeadAttention | keras.layers.Softmax | keras.layers.EinsumDense | keras.layers.Dropout
+    return isinstance(layer, parts) or layer.name == "feedforward_output_dense"
+
+
+def _visible(spot: Spot, owner: keras.Model, graph: Graph, places: list[Place]) -> None:
+    node = next(node for node in graph.nodes if node.operation is spot.layer)
+    for addition in graph.additions:
+        if addition.node is node:
+            skip = Place(spot.layer, spot.path, f"{spot.key}/skip", owner, spot.around, node, "residual")
+            skip.addition = addition
+            source = node.input_tensors[addition.skip]
+            skip.shape, skip.block, skip.stage = tuple(source.shape), spot.layer.name, owner.name
+            skip.present = [layer for layer in (source._keras_history.operation,) if isinstance(layer, PatternDropout)]
+            places.append(skip)
+    if not isinstance(spot.layer, keras.layers.Layer):
+        return
+    place = Place(spot.layer, spot.path, spot.key, owner, spot.around, node, kind_of(spot.layer))
+    place.block, place.stage = spot.layer.name, owner.name
+    output = _floating(node.output_tensors)
+    if output is None:
+        return
+    place.shape = tuple(output.shape)
+    place.is_map = len(place.shape) > 3 or place.kind in (BATCH_NORM, CONVOLUTION)
+    place.present = _readers(node, graph.nodes)
+    places.append(place)
+    if place.kind in (BATCH_NORM, CONVOLUTION) and len(place.shape) > 2:
+        _locate(place, graph, places)
+
+
+def _hidden(spot: Spot, places: list[Place]) -> None:
+    if is_nested(spot.layer):
+        return  # what it returns is what its last layer returns
+    place = Place(spot.layer, spot.path, spot.key, None, spot.around, None, kind_of(spot.layer))
+    place.block, _, _ = spot.path.rpartition("/")
+    place.stage = spot.path.partition("/")[0]
+    if isinstance(spot.layer, PatternDropout):  # from somebody's own code
+        place.present = [spot.layer]
+    elif is_nested(spot.around):
+        nodes = list(calls(spot.around))
+        place.present = [one for node in nodes if node.operation is spot.layer for one in _readers(node, nodes)]
+    places.append(place)
+
+
+def _floating(tensors: Sequence[Any]) -> Any:
+    return next((one for one in tensors if keras.backend.is_float_dtype(one.dtype)), None)
+
+
+def _readers(node: Any, nodes: Sequence[Any]) -> list[PatternDropout]:
+    """The pattern layers behind a call."""
+    made = {id(tensor) for tensor in node.output_tensors}
+    readers = [one.operation for one in nodes if any(id(tensor) in made for tensor in one.input_tensors)]
+    return [layer for layer in readers if isinstance(layer, PatternDropout) and not layer.on_skip]
+
+
+def _name(places: list[Place]) -> None:
+    count = Counter(place.layer.name for place in places if place.owner is not None and not place.is_skip)
     for place in places:
-        place.name = place.layer.name if count[place.layer.name] == 1 else place.path
-    seen = {id(place.layer): place for place in places}
-    return places, list(_hidden(model, "", seen))
-
-
-def _walk(model: keras.Model, prefix: str, places: list[Place]) -> None:
-    graph = Graph(model)
-    known: set[int] = set()
-    for node in graph.nodes:
-        layer = node.operation
-        if id(layer) in known:  # a layer called twice is one place
-            continue
-        known.add(id(layer))
-        path = f"{prefix}{layer.name}"
-        if is_nested(layer):
-            _walk(layer, f"{path}/", places)
-        elif isinstance(layer, keras.layers.BatchNormalization) and len(node.output_tensors[0].shape) == 4:
-            place = Place(layer, model, path, node)
-            places.append(place)
-            _locate(place, graph, places)
-        elif inner_sites(layer):
-            places.append(Place(layer, model, path, node, block=layer.name, stage=model.name))
+        unique = place.owner is not None and count[place.layer.name] == 1
+        place.name = place.layer.name if unique and not place.is_skip else place.path
+        if place.is_skip:
+            place.name = f"{place.name}/residual"
 
 
 def _locate(place: Place, graph: Graph, places: list[Place]) -> None:
-    """Finds block and stage of a batch norm, its skip connection, and the pattern layers it has."""
-    place.resolution = _map_size(place)
+    """Finds block and stage of a batch norm or convolution, and its skip connection."""
+    place.block, place.resolution = "", _map_size(place)
     call = id(place.layer)
     for number, addition in enumerate(graph.additions, start=1):
-        inside = call in addition.main or _starts(place, addition, graph)
+        inside = call in addition.main or (place.kind == BATCH_NORM and _starts(place, addition, graph))
         if inside or call in addition.shortcut:
             place.block = f"block{number}"
-            place.addition = addition if inside else None
+            place.addition = addition if inside and place.kind == BATCH_NORM else None
             # A block belongs to one stage, also where its first batch norm comes before the stride.
             place.resolution = _map_size(place, addition.node)
             break
     else:
         if graph.additions:
             place.block = "head" if any(graph.depends(place.node, one.node) for one in graph.additions) else "stem"
-    before = [other.resolution for other in places[:-1] if other.is_batch_norm]
+    before = [other.resolution for other in places[:-1] if other.kind == place.kind and other.resolution]
     stages = list(dict.fromkeys([*before, place.resolution]))  # in the order of the network
     place.stage = f"stage{stages.index(place.resolution) + 1}"
     place.block = place.block or place.stage
-    (normalized,) = place.node.output_tensors
-    readers = [node.operation for node in graph.nodes if any(tensor is normalized for tensor in node.input_tensors)]
-    place.present = [layer for layer in readers if isinstance(layer, PatternDropout)]
 
 
 def _starts(place: Place, addition: Addition, graph: Graph) -> bool:
@@ -150,29 +244,6 @@ def _starts(place: Place, addition: Addition, graph: Graph) -> bool:
 
 
 def _map_size(place: Place, node: Any = None) -> tuple[Any, ...]:
-    """Rows and columns of what the batch norm, or another node with its data format, gives."""
-    shape = (node or place.node).output_tensors[0].shape
-    return tuple(shape[2:]) if place.layer.axis == 1 else tuple(shape[1:3])
-
-
-def _hidden(layer: Any, path: str, seen: dict[int, Place]) -> Iterator[Unreachable]:
-    """Yields what `find_places` has not found, from the outside to the inside."""
-    for child in getattr(layer, "_layers", ()):
-        name = f"{path}{child.name}"
-        if id(child) in seen or isinstance(child, PatternDropout):
-            continue
-        if isinstance(child, keras.Model) and (reason := why_closed(child)):
-            yield Unreachable(name, reason)
-        elif isinstance(child, _WANTED):
-            yield Unreachable(name, _why_hidden(child, layer))
-        else:
-            yield from _hidden(child, f"{name}/", seen)
-
-
-def _why_hidden(layer: Any, around: Any) -> str:
-    kind = type(layer).__name__
-    if isinstance(around, keras.Model):
-        if isinstance(layer, keras.layers.BatchNormalization):
-            return "its output is not a map (N, H, W, C)"
-        return f"a {kind} with attention over other axes than the tokens, or a subclass of its own"
-    return f"a {kind} inside a {type(around).__name__}, which is one opaque layer of the graph"
+    """The sizes of space of what a layer, or another node with its data format, gives."""
+    shape = tuple((node or place.node).output_tensors[0].shape)
+    return shape[2:] if place.data_format == "channels_first" else shape[1:-1]

@@ -1,11 +1,13 @@
 """Models whose config does not tell all: how they keep class, patterns and the names of outputs through saving.
 
-A plain Functional model saves its graph, pattern layers included. A KerasHub backbone saves the arguments of its
-constructor, which knows nothing of patterns, and would come back without them. Such a model becomes an instance of a
-subclass of its class whose config is that of the plain model together with what was put in. A Functional model with a
+A plain Functional model saves its graph, pattern layers included, but not what was put into layers that Python code
+calls. A KerasHub backbone and a subclassed model save the arguments of their constructors, which know nothing of
+patterns, and would come back without them. Such a model becomes an instance of a subclass of its class whose config is
+that of the plain model together with what was put in, where that is not in it already. A Functional model with a
 pattern behind an output does so too: Keras names an output by the layer that makes it.
 """
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,8 +15,12 @@ from typing import Any
 import keras
 import keras_nlp
 
-from tf_autodropout.surgery.apply import Insertion, apply
-from tf_autodropout.surgery.places import find_places
+from tf_autodropout.layers.adoption import as_plain, is_adopted
+from tf_autodropout.layers.patterned import OUTPUT
+from tf_autodropout.surgery.apply import Done, Insertion, apply
+from tf_autodropout.surgery.graph import is_nested
+from tf_autodropout.surgery.structure import spots
+from tf_autodropout.surgery.subclassed import config_of
 
 # Where Keras does not know the class, its error ends with this name: it tells what to do.
 _PACKAGE, _NAME = "tf_autodropout.load_model", "RegularizedModel"
@@ -38,11 +44,12 @@ class _Regularized(metaclass=_EqualToItsBase):
     """Comes before the class of the model among the bases."""
 
     _insertions: Mapping[str, Insertion] = {}  # none in a clone, whose graph has the pattern layers
+    _done: Mapping[str, Done] = {}
 
     def get_config(self: Any) -> dict[str, Any]:
         plan = {path: insertion.to_dict() for path, insertion in current(self).items()}
         config = {"model": _plain_config(self), "insertions": plan}
-        return config if isinstance(self, keras.Sequential) else config | {"output_names": self.output_names}
+        return config | {"output_names": self.output_names} if _is_graph(self) else config
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> keras.Model:
@@ -78,36 +85,55 @@ def rebuild(config: dict[str, Any], custom_objects: Any = None) -> keras.Model:
     changed = {name: value for name, value in config.items() if name not in _PARTS and value is not None}  # a dtype
     plain = config["model"] | {"config": config["model"]["config"] | changed}
     model = keras.saving.deserialize_keras_object(plain, custom_objects=custom_objects)
-    plan = {path: Insertion.from_dict(fields) for path, fields in config["insertions"].items()}
-    apply(model, plan)
+    plan = {key: Insertion.from_dict(fields) for key, fields in config["insertions"].items()}
+    done = apply(model, plan)
     if "output_names" in config:
         model.output_names = list(config["output_names"])
-    _keep_inner_classes(model, plan)
-    return _become(model, plan)
-
-
-def keep_class(model: keras.Model, plan: Mapping[str, Insertion]) -> keras.Model:
-    """Lets a model that has been edited in place keep its patterns when it is saved, and the models inside it too."""
-    _keep_inner_classes(model, plan)
-    if not plan:
-        return model
-    if not _saves_patterns(model):
-        return _become(model, plan)
-    return model if _saves_names(model) else _become(model, {})
-
-
-def _keep_inner_classes(model: keras.Model, plan: Mapping[str, Insertion]) -> None:
-    for layer in model.layers:
-        inside = _below(plan, layer.name)
-        if inside and isinstance(layer, keras.Model):
-            keep_class(layer, inside)
-
-
-def _become(model: keras.Model, plan: Mapping[str, Insertion]) -> keras.Model:
-    """Makes a model one of a class that saves what is in `plan`."""
-    object.__setattr__(model, "_insertions", dict(plan))
-    model.__class__ = regularized_class(type(model))
+    keep_class(model, plan, done)
+    if not isinstance(model, _Regularized):
+        _become(model, {}, {})
     return model
+
+
+def keep_class(model: keras.Model, plan: Mapping[str, Insertion], done: Mapping[str, Done]) -> None:
+    """Lets a model that has been edited in place keep its patterns when it is saved, and the models inside it too.
+
+    Args:
+        model: The model.
+        plan: What was put in.
+        done: What `apply` has returned.
+    """
+    in_graph = [spot for spot in spots(model) if spot.owner is model]
+    nested = [spot for spot in in_graph if is_nested(spot.layer)]
+    for spot in nested:
+        keep_class(spot.layer, _below(plan, spot.key), _below(done, spot.key))
+    with as_plain([one.layer for one in done.values() if one.is_hidden and is_adopted(one.layer)]):
+        config = _config(model) if plan else {}
+    saved = {key for key in plan if "layers" in config and not done[key].is_hidden}
+    for spot in nested:
+        below = {key for key in plan if key.startswith(f"{spot.key}/")}
+        # A model inside saves its own, if it is saved and not built anew by the class of this one.
+        saved = saved | below if _holds(config, spot.layer.name) else saved - below
+    left = {key: one for key, one in plan.items() if key not in saved}
+    if left or (plan and not _saves_names(model)):
+        _become(model, left, {key: done[key] for key in left})
+
+
+def _become(model: keras.Model, plan: Mapping[str, Insertion], done: Mapping[str, Done]) -> None:
+    """Makes a model one of a class that saves what is in `plan`, and the names of its outputs."""
+    object.__setattr__(model, "_insertions", dict(plan))
+    object.__setattr__(model, "_done", dict(done))
+    model.__class__ = regularized_class(type(model))
+    _take_training(model, True)
+
+
+def lose_class(model: keras.Model) -> None:
+    """Undoes `keep_class` for one model."""
+    if isinstance(model, _Regularized):
+        for name in ("_insertions", "_done"):
+            model.__dict__.pop(name, None)
+        model.__class__ = plain_class(model)
+        _take_training(model, False)
 
 
 def plain_class(model: keras.Model) -> type:
@@ -123,7 +149,14 @@ def regularized_class(base: type) -> type:
     """
     if base not in _CLASSES:
         name = f"Regularized{base.__name__}"
-        made = _EqualToItsBase(name, (_Regularized, base), {"__module__": __name__})
+        body: dict[str, Any] = {"__module__": __name__}
+        if not _knows_training(base):
+
+            def call(self: Any, *args: Any, training: Any = None, **kwargs: Any) -> Any:
+                return base.call(self, *args, **kwargs)  # type: ignore[attr-defined]
+
+            body["call"] = call
+        made = _EqualToItsBase(name, (_Regularized, base), body)
         _CLASSES[base] = made
         is_backbone = issubclass(base, keras_nlp.models.Backbone)
         keras.saving.register_keras_serializable(_PACKAGE, name if is_backbone else _NAME)(made)
@@ -141,52 +174,79 @@ def _register_backbones() -> None:
         regularized_class(base)
 
 
-def current(model: Any) -> dict[str, Insertion]:
-    """Returns what is in a model of a regularized class, with the patterns as they are now: `assign` may have come."""
-    places = {place.path: place for place in find_places(model)[0]}
-    return {path: replace(one, patterns=places[path].patterns()) for path, one in model._insertions.items()}
+def _is_graph(model: keras.Model) -> bool:
+    return isinstance(model, keras.Function) and not isinstance(model, keras.Sequential)
 
 
 def _saves_names(model: keras.Model) -> bool:
     """True if Keras gives the outputs the names that they have."""
-    graph = isinstance(model, keras.Function)
-    return not graph or model.output_names == [tensor._keras_history.operation.name for tensor in model.outputs]
+    names = [tensor._keras_history.operation.name for tensor in model.outputs] if _is_graph(model) else []
+    return not _is_graph(model) or model.output_names == names
 
 
-def _saves_patterns(model: keras.Model) -> bool:
-    """True if the config of a model holds its pattern layers, or models inside it that save theirs."""
+def current(model: Any) -> dict[str, Insertion]:
+    """Returns what is in a model of a regularized class, with the patterns as they are now: `assign` may have come."""
+
+    def now(key: str, insertion: Insertion) -> Insertion:
+        layers = model._done[key].pattern_layers
+        inside = {layer.site: layer.pattern for layer in layers}
+        return replace(
+            insertion,
+            patterns={s: layers[0].pattern if s == OUTPUT else inside[s] for s in insertion.patterns},
+        )
+
+    return {key: now(key, insertion) for key, insertion in model._insertions.items()}
+
+
+def _config(model: keras.Model) -> dict[str, Any]:
+    """The config of a model, empty for one that has none: that cannot be saved, but it can have patterns."""
     try:
-        config = model.get_config()
-    except (NotImplementedError, TypeError, ValueError):  # a layer in it has no config: it cannot be saved anyway
-        return True
-    names = _registered_names(keras.saving.serialize_keras_object(config))
-    return "layers" in config or any(str(name).startswith(f"{_PACKAGE}>Regularized") for name in names)
+        return model.get_config()
+    except (NotImplementedError, TypeError, ValueError):
+        return {}
 
 
-def _registered_names(config: Any) -> set[Any]:
+def _knows_training(kind: type) -> bool:
+    return "training" in inspect.signature(kind.call).parameters  # type: ignore[attr-defined]
+
+
+def _take_training(model: keras.Model, take: bool) -> None:
+    """Lets `fit` tell a model that it trains whose own `call` has no such argument: its layers hear of it by Keras.
+
+    Without it Keras runs `fit` on such a model as if it predicted, and neither Dropout nor patterns act.
+    """
+    if not _knows_training(plain_class(model)):
+        model._call_has_training_arg = take
+        model._call_has_context_arg = {**model._call_has_context_arg, "training": take}
+
+
+def _holds(config: Any, name: str) -> bool:
+    """True if a config holds the config of a model of this name."""
     if isinstance(config, dict):
-        found = {config.get("registered_name")}
-        return found.union(*map(_registered_names, config.values()))
+        inside = config.get("config")
+        if "class_name" in config and isinstance(inside, dict) and inside.get("name") == name:
+            return True
+        return any(_holds(one, name) for one in config.values())
     if isinstance(config, list | tuple):
-        return set().union(*map(_registered_names, config))
-    return set()
+        return any(_holds(one, name) for one in config)
+    return False
 
 
 def _plain_config(model: Any) -> dict[str, Any]:
-    """The config of a model as one of its own class, without patterns."""
+    """The config of a model as one of its own class, without the patterns that are beside it."""
     regularized = model.__class__
+    hidden = [done.layer for done in model._done.values() if is_adopted(done.layer)]
     model.__class__ = plain_class(model)
     try:
-        config = keras.saving.serialize_keras_object(model)
+        with as_plain(hidden):
+            return config_of(model)
     finally:
         model.__class__ = regularized
-    config.pop("compile_config", None)
-    return config
 
 
-def _below(plan: Mapping[str, Insertion], name: str) -> dict[str, Insertion]:
-    """The part of a plan that concerns a model inside, with paths as seen from there."""
-    return {path.removeprefix(f"{name}/"): one for path, one in plan.items() if path.startswith(f"{name}/")}
+def _below(entries: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The entries that concern a model inside, with keys as seen from there."""
+    return {one.removeprefix(f"{key}/"): entry for one, entry in entries.items() if one.startswith(f"{key}/")}
 
 
 _register_backbones()

@@ -2,28 +2,31 @@
 
 import keras
 
-from tf_autodropout.layers import PatternDropout
+from tf_autodropout.layers import PatternDropout, pattern_layers
 from tf_autodropout.layers.adoption import is_adopted, release
 from tf_autodropout.surgery.copying import copy_model
 from tf_autodropout.surgery.discovery import check_model
 from tf_autodropout.surgery.edit import refresh, take_out
 from tf_autodropout.surgery.equality import check_same_inference
-from tf_autodropout.surgery.graph import Graph, is_nested
-from tf_autodropout.surgery.rebuilding import plain_class
+from tf_autodropout.surgery.graph import calls, is_nested
+from tf_autodropout.surgery.rebuilding import lose_class
 
 
 def strip(model: keras.Model) -> keras.Model:
-    """Returns a copy of a model without pattern layers: same weights, and the classes that it had before.
+    """Returns a copy of a model without pattern layers: same weights, and the classes that it had without them.
+
+    Pattern layers are taken out wherever they are. Those that your own layers call stay, for they are in your code, and
+    drop nothing; a model that your code builds anew has them again.
 
     Args:
         model: A regularized model, or one of our builders. It is not changed.
 
     Returns:
-        The plain copy, compiled like `model`, with the state of its optimizer.
+        The plain copy, compiled if `model` is.
 
     Raises:
         TypeError: not a Keras model.
-        ValueError: a model that is not built, or a subclassed one; a layer whose copy computes something else.
+        ValueError: a model that is not built; a layer whose copy computes something else.
 
     Example:
         >>> import tf_autodropout as tad
@@ -34,20 +37,45 @@ def strip(model: keras.Model) -> keras.Model:
     """
     check_model(model)
     copy = copy_model(model)
-    _strip(copy)
+    take_out_all(copy)
     check_same_inference(copy, model)
     return copy
 
 
-def _strip(model: keras.Model) -> None:
-    layers = list({id(node.operation): node.operation for node in Graph(model).nodes}.values())
-    for layer in layers:
+def take_out_all(model: keras.Model) -> None:
+    """Takes the patterns out of a model, in place, wherever they are."""
+    for layer in list(model._flatten_layers(include_self=True, recursive=True)):
         if is_adopted(layer):
             release(layer)
-        elif is_nested(layer):
-            _strip(layer)
-    ours = [layer for layer in layers if isinstance(layer, PatternDropout)]
+        if isinstance(layer, keras.Model):
+            lose_class(layer)
+            if is_nested(layer):
+                _take_out(layer)
+    for layer in acting_layers(model):
+        _silence(layer)
+
+
+def acting_layers(model: keras.Model) -> list[PatternDropout]:
+    """Returns the pattern layers of a model but those that drop nothing for good."""
+    layers = [layer for layers in pattern_layers(model).values() for layer in layers]
+    return [layer for layer in layers if not (layer.pattern.is_identity and _is_settled(layer))]
+
+
+def _take_out(model: keras.Model) -> None:
+    ours = {id(node.operation): node.operation for node in calls(model) if isinstance(node.operation, PatternDropout)}
     if ours:
-        take_out(model, ours)
+        take_out(model, list(ours.values()))
         refresh(model)
-    model.__class__ = plain_class(model)
+
+
+def _silence(layer: PatternDropout) -> None:
+    """Makes a pattern layer the identity that somebody's own code calls and will go on calling."""
+    nothing = type(layer.pattern)()
+    if layer.mutable:
+        layer.assign(nothing)
+    layer._pattern = nothing
+    layer._is_silenced = True
+
+
+def _is_settled(layer: PatternDropout) -> bool:
+    return not layer.mutable or getattr(layer, "_is_silenced", False)

@@ -3,11 +3,12 @@
 import html
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import overload
+from typing import Any, overload
 
-from tf_autodropout.patterns import ConvPattern, Pattern, Site, TransformerPattern
+from tf_autodropout.layers.site_layers import TRANSFORMER_SITES
+from tf_autodropout.patterns import Pattern, Site, TransformerPattern
 
-BATCH_NORM = "batch_norm"
+_ALL = "all"
 _COLUMNS = ("site", "kind", "layer", "shape", "block", "stage", "at add", "pattern")
 
 
@@ -18,13 +19,17 @@ class ModelSite:
     Args:
         name: A key for `regularize`: the layer's name, with the names of the models around it where that is needed
             to tell it from another; inside a Transformer layer followed by `/` and the kind.
-        kind: `"batch_norm"`, or one of `query`, `key`, `value`, `softmax`, `output`, `ffn`, `residual`.
+        kind: One of the roles `query`, `key`, `value`, `softmax`, `output`, `ffn`, `residual`; `"batch_norm"`, `"conv"`
+            or `"recurrent"`; `"layer"` for the output of any other layer; `"own"` for a pattern layer that
+            somebody's code calls.
         layer: The layer, with the names of the models around it.
         shape: `(H, W, C)` in channels-last order, or `(T, C)`; None for a size that is not known.
         block: The residual block or the layer the site belongs to.
         stage: The part of the network with one resolution.
         at_add: True if its block ends at an Add with a skip input, which a residual pattern reaches.
         pattern: The pattern that acts there now, None without one.
+        recommended: True for the sites that a single pattern goes to.
+        pattern_types: The classes of the patterns that fit; none for a tensor `(N, C)`.
     """
 
     name: str
@@ -35,11 +40,18 @@ class ModelSite:
     stage: str
     at_add: bool
     pattern: Pattern | None = None
+    recommended: bool = True
+    pattern_types: tuple[type[Pattern], ...] = ()
 
     @property
     def pattern_type(self) -> type[Pattern]:
-        """The class of the patterns that fit."""
-        return ConvPattern if self.kind == BATCH_NORM else TransformerPattern
+        """The class of the patterns that are usual here."""
+        return self.pattern_types[0] if self.pattern_types else TransformerPattern
+
+    @property
+    def is_role(self) -> bool:
+        """True for a site that goes by its role: one pattern serves all sites of a kind."""
+        return self.kind in TRANSFORMER_SITES
 
 
 @dataclass(frozen=True)
@@ -75,15 +87,17 @@ class SiteTable(Sequence[ModelSite]):
         return iter(self._rows)
 
     def as_sites(self) -> tuple[Site, ...]:
-        """Returns the sites for a `SearchSpace` and for `transfer`: one for each batch norm, one for each kind inside
-        Transformer layers, since one pattern serves all layers there.
+        """Returns the recommended sites for a `SearchSpace` and for `transfer`: one for each place in a ConvNet, one
+        for each role in Transformer layers, since one pattern serves all layers there.
 
         Raises:
             ValueError: a size that is not known: build the model with a fixed input shape.
         """
         sites: dict[str, Site] = {}
         for row in self:
-            name = row.name if row.kind == BATCH_NORM else row.kind
+            if not row.recommended or not row.pattern_types:
+                continue
+            name = row.kind if row.is_role else row.name
             if None in row.shape:
                 raise ValueError(f"Site '{row.name}' has the shape {row.shape}. Build the model with fixed sizes.")
             shape = tuple(size for size in row.shape if size is not None)
@@ -127,5 +141,10 @@ def _brief(pattern: Pattern | None) -> str:
     for field in fields(pattern):  # type: ignore[arg-type]
         value = getattr(pattern, field.name)
         if value != field.default or (field.name == "rate" and isinstance(pattern, TransformerPattern)):
-            parts.append(f"{field.name}={value!r}")
+            parts.append(f"{field.name}={_ALL if _covers_all(value) else repr(value)}")
     return f"{pattern.TYPE}({', '.join(parts)})"
+
+
+def _covers_all(size: Any) -> bool:
+    """True for a size that is meant to be larger than any map."""
+    return isinstance(size, int) and size >= 1 << 20

@@ -1,0 +1,91 @@
+"""Any layer with a pattern on its output: a twin of its class, made when it is needed.
+
+The twin has the same variables, arguments and config: whoever saves it saves a plain layer. What holds the model
+(`surgery.rebuilding`) saves the patterns.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from tf_autodropout.layers.pattern_dropout import PatternDropout
+from tf_autodropout.layers.site_layers import hold
+from tf_autodropout.patterns import Pattern
+
+OUTPUT = ""  # the name of the one site of a twin
+
+_TWINS: dict[type, type] = {}
+
+
+class Patterned:
+    """Comes before the class of a layer among the bases of its twin.
+
+    The pattern acts on what `call` returns: on its first floating-point tensor where it returns several. `training`
+    comes from Keras' call context, as for any layer inside another one: `call` takes no new arguments, for Keras has
+    read its signature when the layer was made.
+    """
+
+    plain: type
+    pattern_layers: Mapping[str, PatternDropout]
+
+    def add_sites(self, patterns: Mapping[str, Pattern], pattern_seed: int, mutable: bool, **where: Any) -> None:
+        """Makes the pattern layer.
+
+        Args:
+            patterns: `{"": pattern}`.
+            pattern_seed: Seed of the masks.
+            mutable: See `PatternDropout`.
+            **where: `site`, `token_axis` and `data_format` of `PatternDropout`.
+        """
+        layer = PatternDropout(
+            patterns[OUTPUT],
+            seed=pattern_seed,
+            mutable=mutable,
+            dtype=self.compute_dtype,  # type: ignore[attr-defined]
+            autocast=False,  # the tensor stays what it is
+            name="pattern",
+            **where,
+        )
+        hold(self, {"output": layer})
+
+    def with_pattern(self, outputs: Any) -> Any:
+        """Returns what `call` gives, with the pattern on it."""
+        if (pattern := next(iter(self.pattern_layers.values()), None)) is None:
+            return outputs
+        leaves = keras.tree.flatten(outputs)
+        for place, leaf in enumerate(leaves):
+            if is_floating(leaf):
+                leaves[place] = pattern(leaf)
+                return keras.tree.pack_sequence_as(outputs, leaves)
+        return outputs
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Makes a plain layer: patterns are not in the config."""
+        return cls.plain.from_config(config, *args, **kwargs)  # type: ignore[attr-defined]
+
+
+def is_floating(tensor: Any) -> bool:
+    """True for a tensor that a pattern can act on."""
+    return hasattr(tensor, "dtype") and keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype))
+
+
+def twin_of(plain: type) -> type:
+    """Returns the class of the patterned layers of a class; it goes by the same name and module."""
+    if plain not in _TWINS:
+
+        def patterned(name: str) -> Any:
+            method = getattr(plain, name)
+
+            @functools.wraps(method)
+            def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+                return self.with_pattern(method(self, *args, **kwargs))
+
+            return call
+
+        body = {name: patterned(name) for name in ("call", "quantized_call")}
+        kept = {"plain": plain, "__module__": plain.__module__, "__qualname__": plain.__qualname__}
+        _TWINS[plain] = type(plain.__name__, (Patterned, plain), {**body, **kept})
+    return _TWINS[plain]
