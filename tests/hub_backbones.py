@@ -345,7 +345,7 @@ def _rqvae() -> keras.Model:
 BACKBONES: dict[str, Callable[[], keras.Model]] = {
     "AlbertBackbone": lambda: M.AlbertBackbone(embedding_dim=4, **_LONG),
     "BASNetBackbone": lambda: M.BASNetBackbone(
-        _pyramid((None, None, 3)), 1, image_shape=(64, 64, 3), projection_filters=4
+        _pyramid((None, None, 3)), 1, image_shape=(64, 64, 3), projection_filters=64
     ),
     "BLIP2Backbone": _blip2,
     "BartBackbone": lambda: M.BartBackbone(**_LONG),
