@@ -206,8 +206,12 @@ def _config(model: keras.Model) -> dict[str, Any]:
         return {}
 
 
-def _knows_training(kind: type) -> bool:
-    return "training" in inspect.signature(kind.call).parameters  # type: ignore[attr-defined]
+def _knows_training(kind: Any) -> bool:
+    """True unless the `call` of a class of models has no argument `training`.
+
+    A class of which no model has been built yet may lack `call`: Keras makes it a Functional one with the first model.
+    """
+    return kind.call is keras.Model.call or "training" in inspect.signature(kind.call).parameters
 
 
 def _take_training(model: keras.Model, take: bool) -> None:
