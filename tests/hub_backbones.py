@@ -465,5 +465,5 @@ def inputs_of(model: keras.Model, seed: int = 0) -> Any:
 # Why no pattern reaches a backbone: docs/reach.md tells the same.
 UNREACHED: dict[str, str] = {
     "RQVAEBackbone": "dense layers on (N, C) only, which no pattern fits",
-    "StableDiffusion3Backbone": "a loop of denoising steps, which runs neither on placeholders nor in `fit`",
+    "StableDiffusion3Backbone": "it does not run on placeholders",
 }

@@ -96,12 +96,13 @@ def test_fit_drops_where_a_models_call_knows_no_training(jit_compile):
         assert all(np.array_equal(v, o) for v, o in zip(layer.variables, old, strict=True))
 
 
-def test_a_model_that_cannot_be_copied_is_regularized_in_place():
+def test_a_model_whose_config_does_not_tell_all_is_regularized_in_a_copy_and_in_place():
     model, x = users.Handmade(lambda x: x * 2), users.images()
-    model(x)
-    with pytest.raises(ValueError, match=r"Handmade cannot be copied.*in_place=True"):
-        tad.regularize(model, MAP)
     before = model(x)
+    copy = tad.regularize(model, MAP)
+    assert same(copy(x), before)
+    assert not same(copy(x, training=True), copy(x, training=True))
+    assert [site.pattern for site in tad.sites(model)] == [None]
     assert tad.regularize(model, MAP, in_place=True) is model
     assert same(model(x), before)
     assert not same(model(x, training=True), model(x, training=True))
