@@ -77,7 +77,7 @@ def apply_pattern(
     words = (words_of(seed), tf.convert_to_tensor(replica, tf.int32))
     if isinstance(values, InVariable):
         return _apply_variable(h, values, words, data_format, token_axis)
-    if values.is_identity:
+    if is_constant(values.is_identity) and values.is_identity:
         return tf.identity(h)
     return _apply_constant(h, values, words, data_format, token_axis)
 
