@@ -12,7 +12,7 @@ from matplotlib.textpath import TextPath
 from tf_autodropout.visualize.telling import Place
 
 _PANEL, _GAP, _TITLE, _LABEL, _SCALE, _EDGE = 1.4, 0.12, 0.23, 0.2, 0.45, 0.1  # inches
-_EMPTY = 0.35  # height of a row without pictures
+_EMPTY = 0.45  # height of a row without pictures
 _CAPTION, _LINE = 8.0, 1.3  # points, and the distance of lines in sizes of the type
 _DROPPED, _KEPT, _BETWEEN = "#1d2a44", "#f7f5f0", "#8fb8de"
 _MASKS = LinearSegmentedColormap.from_list("masks", [_DROPPED, _KEPT]).with_extremes(bad=_BETWEEN)
@@ -55,6 +55,7 @@ def new_sheet(places: Sequence[Place], columns: int, empty: Sequence[bool], foot
         for axes in row_of_axes:
             axes.set_xticks([])
             axes.set_yticks([])
+            axes.set_anchor("N")
             for spine in axes.spines.values():
                 spine.set(linewidth=0.6, color="0.45")
             if none:
@@ -92,23 +93,22 @@ def draw_activation(axes: Axes, place: Place, activation: np.ndarray, mask: np.n
 def draw_probability(axes: Axes, place: Place) -> None:
     """The exact drop probability: a number where it is the same for all cells, else a picture with a scale."""
     chances = place.probability
-    _title(axes, "P(drop)")
     if chances.ndim == 0:
         chance = float(chances)
+        _title(axes, "P(drop)")
+        _frame(axes, place)
         axes.set_facecolor(_CHANCES(chance))
         ink = "white" if chance > _DARK else "0.1"
-        axes.text(0.5, 0.5, f"{chance:.3g}", transform=axes.transAxes, ha="center", va="center", fontsize=13, color=ink)
-        axes.text(
-            0.5, 0.3, "at every cell" if not place.is_table else "everywhere", transform=axes.transAxes, ha="center",
-            va="center", fontsize=6.5, color=ink,
-        )  # fmt: skip
+        style: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "center"}
+        axes.annotate(f"{chance:.3g}", (0.5, 0.5), (0, -2), va="bottom", fontsize=12, color=ink, **style)
+        axes.annotate("everywhere", (0.5, 0.5), (0, -5), va="top", fontsize=6.5, color=ink, **style)
         return
     low, high = float(chances.min()), float(chances.max())
-    start = np.unravel_index(0, chances.shape)
-    picture = place.view.picture(chances, tuple(map(int, start)))
+    _title(axes, f"P(drop) {low:.2g}–{high:.2g}")
+    picture = place.view.picture(chances, (0,) * chances.ndim)
     image = axes.imshow(picture, cmap=_CHANCES, vmin=0, vmax=high, **_style(place))
-    scale = axes.figure.colorbar(image, cax=axes.inset_axes((1.05, 0, 0.06, 1)), ticks=[0, low, high])
-    scale.ax.set_yticklabels(["0", f"{low:.2g}", f"{high:.2g}"], fontsize=6.5)
+    scale = axes.figure.colorbar(image, cax=axes.inset_axes((1.05, 0, 0.06, 1)), ticks=[0, high])
+    scale.ax.set_yticklabels(["0", f"{high:.2g}"], fontsize=6.5)
     scale.ax.tick_params(length=2, pad=1.5, width=0.5)
     scale.outline.set(linewidth=0.5, edgecolor="0.45")
 
@@ -127,6 +127,13 @@ def label_axes(axes: Axes, place: Place) -> None:
 def _style(place: Place) -> dict[str, Any]:
     # A map has square cells; tokens and features have no common scale.
     return {"interpolation": "nearest", "aspect": "auto" if place.is_table else "equal"}
+
+
+def _frame(axes: Axes, place: Place) -> None:
+    """The panel of a number has the frame of the pictures beside it."""
+    if not place.is_table:
+        h, w = place.view.picture(np.broadcast_to(np.float32(0), place.drawn), (0,) * len(place.drawn)).shape
+        axes.set_box_aspect(h / w)
 
 
 def _percent(share: float) -> str:

@@ -14,7 +14,7 @@ from tf_autodropout.visualize.view import View
 
 _CELLS_AT_ONCE, _CELLS_IN_ALL = 2**20, 2**25
 _DRAWS_AT_ONCE, _DRAWS_IN_ALL = 256, 2048
-_MOST_COLUMNS = 128  # features of a token are alike: more are neither shown nor drawn
+_MOST_COLUMNS = 64  # features of a token are alike: more are neither shown nor drawn
 _COMMON = 0.995  # what acts more often than this acts always, to the eye
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_MOST, _MOST_IN_SLICE, _MOST_SLICES = 128, 48, 16  # cells of a picture along an axis
+_MOST, _MOST_IN_SLICE, _MOST_SLICES = 96, 48, 16  # cells of a picture along an axis
 _VISIBLE = 3  # pixels that the shortest run of a pattern must have, where cells are averaged
 Cells = tuple[int, ...]
 
