@@ -31,10 +31,12 @@ def new_sheet(places: Sequence[Place], columns: int, empty: Sequence[bool], foot
         empty: True for a row without panels.
         footer: A line below all.
     """
-    captions = [place.caption if not none else "no pattern" for place, none in zip(places, empty, strict=True)]
+    captions = [place.caption for place in places]
     left = _EDGE + max(map(_width, [*(place.label for place in places), *captions])) + 2 * _GAP + 0.08
     width = left + columns * (_PANEL + _GAP) + _SCALE
-    heights = [_EMPTY if none else _row_height(place, text) for place, text, none in zip(places, captions, empty)]  # noqa: B905
+    heights = [
+        _EMPTY if none else _row_height(place, text) for place, text, none in zip(places, captions, empty, strict=True)
+    ]
     height = sum(heights) + _EDGE + (0.3 if footer else 0)
     figure = Figure(figsize=(width, height))
     grid, top = [], height - _EDGE / 2
@@ -173,7 +175,14 @@ def _width(text: str) -> float:
     from matplotlib.font_manager import FontProperties
 
     font = FontProperties(weight="bold")
-    return max(
-        (TextPath((0, 0), line, size=_CAPTION, prop=font).get_extents().width for line in text.splitlines() if line),
-        default=0.0,
-    ) / 72
+    return (
+        max(
+            (
+                TextPath((0, 0), line, size=_CAPTION, prop=font).get_extents().width
+                for line in text.splitlines()
+                if line
+            ),
+            default=0.0,
+        )
+        / 72
+    )

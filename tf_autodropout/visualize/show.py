@@ -69,6 +69,8 @@ def show(
         panels, activation = axes[with_maps:-1], one.activation
         masks = place.masks(draws, (seed, index))
         if activation is None:
+            if with_maps:
+                axes[0].set_axis_off()
             for panel, mask in zip(panels, masks, strict=True):
                 draw_mask(panel, place, mask)
         else:
@@ -117,7 +119,9 @@ def _check_inputs(model: keras.Model, inputs: Any) -> None:
         return
     if isinstance(wanted, Mapping) and isinstance(inputs, Mapping):
         if missing := [name for name in wanted if name not in inputs]:
-            raise ValueError(f"Invalid value for 'images'. Expected the inputs {list(wanted)}. Received: no {missing[0]!r}")
+            raise ValueError(
+                f"Invalid value for 'images'. Expected the inputs {list(wanted)}. Received: no {missing[0]!r}"
+            )
         pairs = [(wanted[name], inputs[name]) for name in wanted]
     else:
         wanted, given = keras.tree.flatten(wanted), [inputs] if hasattr(inputs, "shape") else keras.tree.flatten(inputs)

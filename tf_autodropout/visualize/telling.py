@@ -76,9 +76,15 @@ class Place:
     @property
     def caption(self) -> str:
         """The pattern in words, how often it acts, and what is not shown."""
+        if self.pattern.is_identity:
+            return "no pattern"
         lines = list(self.pattern.summary())
-        if isinstance(self.resolved, ConvPattern | DropBlockPattern) and self.pattern.has_fractions:
-            lines.append(f"here {described(self.resolved.size)}")
+        if isinstance(self.pattern, ConvPattern | DropBlockPattern):
+            there = along("size", self.pattern.size, len(self.sizes))
+            if not isinstance(self.pattern.size, tuple):  # written as on two axes
+                lines[0] = lines[0].replace(described((self.pattern.size,) * 2), described(there))
+            if isinstance(self.resolved, ConvPattern | DropBlockPattern) and self.pattern.has_fractions:
+                lines.append(f"here {described(along('size', self.resolved.size, len(self.sizes)))}")
         chance, what = acts(self.resolved, self.sizes)
         if chance < _COMMON:
             lines.append(f"acts in {100 * chance:.3g} % of {what}")

@@ -73,7 +73,7 @@ class View:
 
     def picture(self, array: np.ndarray, origin: Cells) -> np.ndarray:
         """Returns the picture of an array: 2-D, float32; not a number in the gaps between slices."""
-        part = array[self._slices(origin)].astype(np.float32)
+        part: np.ndarray = array[self._slices(origin)].astype(np.float32)
         for axis, side in enumerate(self.box):
             if side > 1:
                 starts = np.arange(0, part.shape[axis], side)

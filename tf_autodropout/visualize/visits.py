@@ -83,7 +83,7 @@ def visit(model: keras.Model, inputs: Any = None, look: Look | None = None) -> l
             found[key].twins += 1
             return
         found[key] = Visit(layer.site, pattern, tuple(x.shape[1:]), layer)
-        if look is not None:
+        if look is not None and hasattr(x, "numpy"):  # not where a model traces a part of itself
             found[key].activation = look(np.asarray(keras.ops.convert_to_numpy(x), np.float32), x.shape.rank == 3)
 
     with recording(observe):
@@ -122,6 +122,8 @@ def _trace(model: keras.Model) -> None:
     except (AttributeError, ValueError):
         structure = None
     if structure is None:
-        raise ValueError(f"Model '{model.name}' does not tell the shape of its inputs: give a batch, tad.show(model, x).")
+        raise ValueError(
+            f"Model '{model.name}' does not tell the shape of its inputs: give a batch, tad.show(model, x)."
+        )
     specs = keras.tree.map_structure(lambda one: tf.TensorSpec(tuple(one.shape), one.dtype), structure)
     tf.function(lambda inputs: model(inputs, training=False), autograph=False).get_concrete_function(specs)
