@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tf_autodropout.layers import PatternDropout
     from tf_autodropout.masks import keep_mask
     from tf_autodropout.surgery import load_model, regularize, sites, strip
+    from tf_autodropout.visualize import show
 
 __version__ = "0.1.0"
 
@@ -41,6 +42,7 @@ __all__ = [
     "presets",
     "regularize",
     "search",
+    "show",
     "sites",
     "strip",
     "transfer",
@@ -53,6 +55,7 @@ _NAMES = {
     "keep_mask": "masks",
     "load_model": "surgery",
     "regularize": "surgery",
+    "show": "visualize",
     "sites": "surgery",
     "strip": "surgery",
 }

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_autodropout.layers.recomputation import drawn_once
+from tf_autodropout.layers.recording import current_observer
 from tf_autodropout.layers.sampling import current_sample
 from tf_autodropout.masks import (
     apply_pattern,
@@ -194,6 +195,8 @@ class PatternDropout(keras.layers.Layer):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         self._see(inputs.shape)
+        if (observe := current_observer()) is not None:
+            observe(self, inputs)
         if not tf.as_dtype(inputs.dtype).is_floating:  # the scale of Eq. 1 has no integers
             raise TypeError(f"Layer '{self.name}' needs a floating-point tensor. Received: dtype={inputs.dtype}")
         sample = current_sample()

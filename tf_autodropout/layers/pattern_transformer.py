@@ -1,6 +1,7 @@
 """KerasHub's Transformer layers with the paper's seven sites inside them.
 
-While training they run the calls below; at inference, and with a cache, KerasHub's own: the identity to the bit.
+While training, and where patterns are sampled or watched, they run the calls below; at inference, and with a cache,
+KerasHub's own: the identity to the bit.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,8 @@ import keras_nlp
 from keras import ops
 
 from tf_autodropout.layers.pattern_dropout import PatternDropout
+from tf_autodropout.layers.recording import current_observer
+from tf_autodropout.layers.sampling import current_sample
 from tf_autodropout.layers.site_layers import (
     ATTENTION_SITES,
     TRANSFORMER_SITES,
@@ -52,25 +55,25 @@ class _SevenSites(keras.layers.Layer):
     def _drop(self, part: str) -> dict[str, PatternDropout]:
         return {site: self.pattern_layers[f"{part}_{site}"] for site in self._parts()[part]}
 
-    def _residual_block(self, x: Any, part: str, norm: Any, inner: Callable[[Any], Any]) -> Any:
-        skip = self._drop(part)["residual"](x, training=True)
+    def _residual_block(self, x: Any, part: str, norm: Any, inner: Callable[[Any], Any], training: Any) -> Any:
+        skip = self._drop(part)["residual"](x, training=training)
         x = inner(norm(x) if self.normalize_first else x) + skip  # (N, T, C)
         return x if self.normalize_first else norm(x)
 
-    def _attend(self, attention: Any, dropout: Any, x: Any, source: Any, part: str, mask: Any) -> Any:
+    def _attend(self, attention: Any, dropout: Any, x: Any, source: Any, part: str, mask: Any, training: Any) -> Any:
         drop = self._drop(part)
         query, key, value = attention._query_dense(x), attention._key_dense(source), attention._value_dense(source)
-        context, _ = attend(attention, drop, query, key, value, mask, training=True)
-        x = drop["output"](attention._output_dense(context), training=True)
-        return dropout(x, training=True)
+        context, _ = attend(attention, drop, query, key, value, mask, training=training)
+        x = drop["output"](attention._output_dense(context), training=training)
+        return dropout(x, training=training)
 
-    def _feed_forward_block(self, x: Any) -> Any:
+    def _feed_forward_block(self, x: Any, training: Any) -> Any:
         def inner(x: Any) -> Any:
             x = self._feedforward_output_dense(self._feedforward_intermediate_dense(x))
-            x = self._drop("feedforward")["ffn"](x, training=True)
-            return self._feedforward_dropout(x, training=True)
+            x = self._drop("feedforward")["ffn"](x, training=training)
+            return self._feedforward_dropout(x, training=training)
 
-        return self._residual_block(x, "feedforward", self._feedforward_layer_norm, inner)
+        return self._residual_block(x, "feedforward", self._feedforward_layer_norm, inner, training)
 
     def get_config(self) -> dict[str, Any]:
         # One pattern serves all parts: any layer of a site tells it.
@@ -123,7 +126,7 @@ class PatternTransformerEncoder(_SevenSites, keras_nlp.layers.TransformerEncoder
         training: bool | None = None,
         return_attention_scores: bool = False,
     ) -> Any:
-        if not training or return_attention_scores:
+        if not _patterns_matter(training) or return_attention_scores:
             return super().call(inputs, padding_mask, attention_mask, training, return_attention_scores)
         mask = _attention_mask(inputs, padding_mask, attention_mask)
         x = self._residual_block(
@@ -131,10 +134,11 @@ class PatternTransformerEncoder(_SevenSites, keras_nlp.layers.TransformerEncoder
             "self_attention",
             self._self_attention_layer_norm,
             lambda x: self._attend(
-                self._self_attention_layer, self._self_attention_dropout, x, x, "self_attention", mask
+                self._self_attention_layer, self._self_attention_dropout, x, x, "self_attention", mask, training
             ),
+            training,
         )
-        return self._feed_forward_block(x)
+        return self._feed_forward_block(x, training)
 
 
 @keras.saving.register_keras_serializable(package="tf_autodropout")
@@ -188,7 +192,8 @@ class PatternTransformerDecoder(_SevenSites, keras_nlp.layers.TransformerDecoder
         training: bool | None = None,
     ) -> Any:
         crosses = self._cross_attention_layer is not None
-        if not training or self_attention_cache is not None or crosses != (encoder_sequence is not None):
+        plain = not _patterns_matter(training) or self_attention_cache is not None
+        if plain or crosses != (encoder_sequence is not None):
             return super().call(
                 decoder_sequence,
                 encoder_sequence,
@@ -213,8 +218,9 @@ class PatternTransformerDecoder(_SevenSites, keras_nlp.layers.TransformerDecoder
             "self_attention",
             self._self_attention_layer_norm,
             lambda x: self._attend(
-                self._self_attention_layer, self._self_attention_dropout, x, x, "self_attention", mask
+                self._self_attention_layer, self._self_attention_dropout, x, x, "self_attention", mask, training
             ),
+            training,
         )
         if crosses:
             source_mask = _attention_mask(encoder_sequence, encoder_padding_mask, encoder_attention_mask)
@@ -229,9 +235,15 @@ class PatternTransformerDecoder(_SevenSites, keras_nlp.layers.TransformerDecoder
                     encoder_sequence,
                     "cross_attention",
                     source_mask,
+                    training,
                 ),
+                training,
             )
-        return self._feed_forward_block(x)
+        return self._feed_forward_block(x, training)
+
+
+def _patterns_matter(training: bool | None) -> bool:
+    return bool(training) or current_sample() is not None or current_observer() is not None
 
 
 def _attention_mask(x: Any, padding_mask: Any, attention_mask: Any) -> Any:

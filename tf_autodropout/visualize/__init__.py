@@ -1,5 +1,6 @@
-"""Pictures of masks and PatternSets."""
+"""Pictures of masks, of PatternSets, and of what the patterns of a model do."""
 
 from tf_autodropout.visualize.plot import plot, summary
+from tf_autodropout.visualize.show import show
 
-__all__ = ["plot", "summary"]
+__all__ = ["plot", "show", "summary"]
