@@ -28,7 +28,7 @@ def drop_probability(pattern: Pattern, sizes: Sequence[int]) -> np.ndarray:
     Example:
         >>> import tf_autodropout as tad
         >>> from tf_autodropout.masks import drop_probability
-        >>> float(drop_probability(tad.ConvPattern(size=2), (4, 4))[0, 0])
+        >>> round(float(drop_probability(tad.ConvPattern(size=2), (4, 4))[0, 0]), 3)
         0.16
     """
     sizes = tuple(sizes)

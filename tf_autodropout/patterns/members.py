@@ -135,9 +135,9 @@ def drop_block(size: Extent, rate: float = 0.1, share_c: bool = False) -> DropBl
 
 
 def drop_key(rate: float) -> TransformerPattern:
-    """Returns DropKey: keys of each query of each head, taken out before the softmax. It belongs at the site `scores`.
+    """Returns DropKey: keys of each query of each head, taken out before the softmax. It belongs before the softmax.
 
-    There the softmax itself gives the dropped keys' share to the others; a query whose keys are all dropped attends
+    There, in a `PatternDropout(..., before_softmax=True)`, the softmax itself gives the dropped keys' share to the others; a query whose keys are all dropped attends
     as without DropKey.
 
     Args:
@@ -145,8 +145,7 @@ def drop_key(rate: float) -> TransformerPattern:
 
     Example:
         >>> import tf_autodropout as tad
-        >>> from tf_autodropout.layers import PatternAttention
-        >>> layer = PatternAttention(4, 16, patterns={"scores": tad.members.drop_key(0.1)})
+        >>> scores = tad.PatternDropout(tad.members.drop_key(0.1), token_axis=3, before_softmax=True)
 
     Reference:
         Li et al., DropKey for Vision Transformer, CVPR 2023.

@@ -28,7 +28,7 @@ def map_pattern(strength: float, sizes: Sequence[int | None]) -> ConvPattern:
         >>> from tf_autodropout.patterns.strength import map_pattern
         >>> pattern = map_pattern(0.1, (32, 32))
         >>> pattern.size, round(pattern.rate, 3)
-        (15, 0.982)
+        (15, 0.94)
     """
     strength = check_rate("strength", strength)
     root = strength ** (1 / len(sizes))
