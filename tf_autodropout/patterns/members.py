@@ -137,8 +137,8 @@ def drop_block(size: Extent, rate: float = 0.1, share_c: bool = False) -> DropBl
 def drop_key(rate: float) -> TransformerPattern:
     """Returns DropKey: keys of each query of each head, taken out before the softmax. It belongs before the softmax.
 
-    There, in a `PatternDropout(..., before_softmax=True)`, the softmax itself gives the dropped keys' share to the others; a query whose keys are all dropped attends
-    as without DropKey.
+    There, in a `PatternDropout(..., before_softmax=True)`, the softmax itself gives the dropped keys' share to the
+    others; a query whose keys are all dropped attends as without DropKey.
 
     Args:
         rate: Drop probability of a key for a query.
