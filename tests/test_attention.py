@@ -48,7 +48,7 @@ class HarnessTest(testing.TestCase):
                     input_shape={"query_shape": (N, T, C), "value_shape": (N, T, C)},
                     expected_output_shape=(N, T, C),
                     expected_num_trainable_weights=8,
-                    expected_num_non_trainable_weights=len(ATTENTION_SITES),
+                    expected_num_non_trainable_weights=0,
                     run_training_check=False,
                 )
 
