@@ -96,7 +96,7 @@ def efficientnet(
 
     Example:
         >>> import tf_autodropout as tad
-        >>> model = tad.models.efficientnet("b0", (32, 32, 3), 10, 0.25, {"top_bn": tad.ConvPattern(size=1)})
+        >>> model = tad.models.efficientnet("b0", (32, 32, 3), 10, 0.25, {"top_bn": tad.ConvPattern(size=1, rate=0.5)})
         >>> model.output_shape
         (None, 10)
 

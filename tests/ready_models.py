@@ -110,6 +110,17 @@ def gpt2(layers: int = 2, hidden: int = 64, heads: int = 2) -> keras.Model:
     )
 
 
+def encoder_and_decoder() -> keras.Model:
+    x = keras.Input((6, 8), name="x")
+    encoded = keras_nlp.layers.TransformerEncoder(16, 2, name="encoder")(x)
+    return keras.Model(x, keras_nlp.layers.TransformerDecoder(16, 2, name="decoder")(encoded, encoded))
+
+
+def attention_model() -> keras.Model:
+    x = keras.Input((6, 8), name="x")
+    return keras.Model(x, keras.layers.MultiHeadAttention(2, 4, name="attention")(x, x))
+
+
 def inputs_of(model: keras.Model) -> Any:
     """Two random examples."""
     rng = np.random.default_rng(0)

@@ -124,7 +124,7 @@ def test_every_layer_is_a_site():
     names = [site.name for site in table]
     assert names[:10] == [
         "first", "first/to_q", "first/to_k", "first/to_v", "first/mix", "first/up", "first/down", "first/norm",
-        "first/probabilities", "second",
+        "first/probabilities", "first/probabilities/scores",
     ]  # fmt: skip
     assert {site.name: site.recommended for site in table}["first/up"] is False
     assert [site.name for site in table if not site.pattern_types] == []
@@ -138,7 +138,7 @@ def test_every_layer_is_a_site():
         "pool",
         "head",
     ]
-    assert {site.name: site.pattern_types for site in convnet}["head"] == (), "no pattern fits (N, C)"
+    assert {site.name: site.pattern_types for site in convnet}["head"] == (tad.TransformerPattern,)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_keys(build, patterns, expected):
 def test_wrong_keys():
     with pytest.raises(ValueError, match="match no site of this model: Conv3D"):
         tad.regularize(residual_net(), {L.Conv3D: MAP})
-    with pytest.raises(TypeError, match="which no pattern fits"):
+    with pytest.raises(TypeError, match="Site 'head' needs a TransformerPattern"):
         tad.regularize(residual_net(), {"head": MAP})
     with pytest.raises(TypeError, match="texts or classes of layers. Received: 3"):
         tad.regularize(residual_net(), {3: MAP})

@@ -255,7 +255,7 @@ def test_pattern_seed():
 # Errors, files, graphs
 
 
-@pytest.mark.parametrize("site", ["ffn", "residual", "Query", "scores"])
+@pytest.mark.parametrize("site", ["ffn", "residual", "Query", "score"])
 def test_unknown_sites_are_refused(site):
     with pytest.raises(
         ValueError, match=rf"^Invalid value for 'patterns'\. Expected sites among .+ Received: '{site}'"

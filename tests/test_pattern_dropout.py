@@ -7,6 +7,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 from keras.src import testing
 
@@ -467,6 +468,19 @@ for pattern, shape, mutable, jit in (
         values = strategy.experimental_local_results(function())
         steps.append([(value.numpy() != 0).astype(int).ravel().tolist() for value in values])
     found[f"{pattern.TYPE} mutable={mutable}"] = steps
+
+schedule = tad.Schedule.ramp_up(8)
+counts = []
+with strategy.scope():
+    layer = tad.PatternDropout(tad.members.dropout(0.5), seed=1, schedule=schedule)
+
+@tf.function
+def dropped():
+    return strategy.run(lambda: tf.math.count_nonzero(layer(tf.ones((400, 1, 16)), training=True) == 0))
+
+for _ in range(10):
+    counts.append([int(one) for one in strategy.experimental_local_results(dropped())])
+found["schedule"] = counts
 print(json.dumps(found))
 """
 
@@ -475,6 +489,9 @@ def test_replicas_draw_different_masks():
     run = subprocess.run([sys.executable, "-c", REPLICAS], capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr[-3000:]
     found = json.loads(run.stdout.splitlines()[-1])
+    for number, counts in enumerate(found.pop("schedule")):
+        rate = 0.5 * tad.Schedule.ramp_up(8)(number)
+        assert all(scipy.stats.binomtest(count, 6400, rate).pvalue > 1e-6 for count in counts), (number, counts)
     assert len(found) == 4
     for case, steps in found.items():
         assert [len(step) for step in steps] == [2, 2], case

@@ -75,7 +75,7 @@ def test_attention_in_a_graph_has_its_skip_connections():
         "add2/residual": "residual",
     }
     assert not tad.sites(plain).unreachable
-    whole = tad.members.variational_dropout(1.0)
+    whole = tad.members.variational_dropout(0.999999)
     model = tad.regularize(plain, {"residual": whole, "ffn": whole})
     data = np.random.default_rng(0).normal(size=(2, 6, 8)).astype("float32")
     assert same(model(data), plain(data))
@@ -147,15 +147,16 @@ def test_convnets_of_every_rank_have_sites_at_their_convolutions(rank):
 
 
 def test_which_patterns_fit():
-    conv, tokens = tad.ConvPattern, tad.TransformerPattern
-    assert fitting("layer", 2, False) == ()
-    assert fitting("batch_norm", 4, True) == (conv,)
-    assert fitting("conv", 3, True) == (conv, tokens)
-    assert fitting("conv", 5, True) == (conv,)
+    conv, blocks, tokens = tad.ConvPattern, tad.DropBlockPattern, tad.TransformerPattern
+    assert fitting("layer", 1, False) == ()
+    assert fitting("layer", 2, False) == fitting("batch_norm", 2, True) == (tokens,)
+    assert fitting("batch_norm", 4, True) == (conv, blocks)
+    assert fitting("conv", 3, True) == (conv, blocks, tokens)
+    assert fitting("conv", 5, True) == (conv, blocks)
     assert fitting("query", 4, False) == (tokens,)
-    assert fitting("ffn", 4, True) == (conv,)
+    assert fitting("ffn", 4, True) == (conv, blocks)
     assert fitting("softmax", 5, False) == (tokens,)
-    assert fitting("recurrent", 3, False) == (tokens, conv)
+    assert fitting("recurrent", 3, False) == (tokens, conv, blocks)
     assert fitting("own", 3, False) == ()
 
 

@@ -306,8 +306,9 @@ class Subclassed(keras.Model):
         ("net", PATTERN, TypeError, "Keras model. Received: 'net'"),
         (unbuilt(), PATTERN, ValueError, "not built. Give it an Input"),
         (Subclassed(), PATTERN, ValueError, "not built. Give it an Input"),
-        (residual_net(), 3, TypeError, "Expected 'patterns'"),
-        (residual_net(), {"bn1": 3}, TypeError, "at 'bn1'. Received: 3"),
+        (residual_net(), [3], TypeError, "Expected 'patterns'"),
+        (residual_net(), {"bn1": "3"}, TypeError, "at 'bn1'. Received: '3'"),
+        (residual_net(), {"bn1": 3}, ValueError, "0 <= strength <= 1. Received: strength=3"),
         (
             residual_net(),
             {"bn7": PATTERN},
@@ -351,8 +352,10 @@ def test_what_cannot_be_reached_is_listed_with_the_reason():
     assert [site.name for site in table] == ["bn", "fused/norm"]
     assert {one.layer: one.reason for one in table.unreachable} == {
         "fused/unused": "is not called when the model is, or its step is no layer's",
-        "flat": "its output is not a map (N, H, W, C)",
     }
+    assert [site.shape for site in tad.sites(keras.Model(image, L.BatchNormalization(name="flat")(x)), every=True)][
+        -1
+    ] == (3,)
     assert "Cannot be reached:\n  fused/unused: is not called" in str(table)
 
 

@@ -17,17 +17,6 @@ PATTERN = tad.TransformerPattern(size=1, rate=0.3)
 WHOLE = tad.members.variational_dropout(1.0)  # drops everything
 
 
-def encoder_and_decoder() -> keras.Model:
-    x = keras.Input((6, 8), name="x")
-    encoded = keras_nlp.layers.TransformerEncoder(16, 2, name="encoder")(x)
-    return keras.Model(x, keras_nlp.layers.TransformerDecoder(16, 2, name="decoder")(encoded, encoded))
-
-
-def attention_model() -> keras.Model:
-    x = keras.Input((6, 8), name="x")
-    return keras.Model(x, keras.layers.MultiHeadAttention(2, 4, name="attention")(x, x))
-
-
 @pytest.mark.parametrize("build", [ready.bert, ready.gpt2], ids=["BERT", "GPT-2"])
 def test_a_backbone_gets_seven_sites_a_layer_and_keeps_everything_else(build, tmp_path):
     plain = build()
@@ -65,7 +54,7 @@ def test_backbones_of_real_size_train(build, sizes, jit_compile):
 
 @pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "XLA"])
 def test_every_weight_trains(jit_compile):
-    model = tad.regularize(encoder_and_decoder(), PATTERN)
+    model = tad.regularize(ready.encoder_and_decoder(), PATTERN)
     moved = train(model, jit_compile)
     # The bias of keys has no gradient: softmax does not see what is added to all keys alike.
     still = [v.path for v, by in zip(model.trainable_variables, moved, strict=True) if by == 0]
@@ -103,11 +92,11 @@ def test_a_text_classifier_keeps_its_class():
     assert same(model(x), plain(x))
 
 
-@pytest.mark.parametrize("build", [encoder_and_decoder, attention_model])
+@pytest.mark.parametrize("build", [ready.encoder_and_decoder, ready.attention_model])
 def test_layers_in_a_users_model(build, tmp_path):
     plain = build()
     model = tad.regularize(plain, PATTERN)
-    kinds = ATTENTION_SITES if build is attention_model else TRANSFORMER_SITES * 2
+    kinds = ATTENTION_SITES if build is ready.attention_model else TRANSFORMER_SITES * 2
     assert [s.kind for s in tad.sites(model)] == list(kinds)
     x = ready.inputs_of(plain)
     assert same(model(x), plain(x))
@@ -175,7 +164,7 @@ def test_a_subclass_of_attention_has_the_sites_that_layers_of_it_return():
 
 
 def test_sites_for_a_search():
-    table = tad.sites(encoder_and_decoder())
+    table = tad.sites(ready.encoder_and_decoder())
     assert [site.name for site in table.as_sites()] == list(TRANSFORMER_SITES)
     with pytest.raises(ValueError, match="Build the model with fixed sizes"):
         tad.sites(ready.bert()).as_sites()
@@ -183,5 +172,5 @@ def test_sites_for_a_search():
 
 def test_a_conv_pattern_is_refused_inside_a_transformer():
     with pytest.raises(TypeError, match="'attention/query' needs a TransformerPattern"):
-        tad.regularize(attention_model(), tad.ConvPattern(size=1))
-    assert not any(isinstance(layer, PatternDropout) for layer in attention_model()._flatten_layers())
+        tad.regularize(ready.attention_model(), tad.ConvPattern(size=1))
+    assert not any(isinstance(layer, PatternDropout) for layer in ready.attention_model()._flatten_layers())

@@ -21,9 +21,9 @@ from tf_autodropout.patterns import (
 
 if TYPE_CHECKING:
     from tf_autodropout import models, presets, search, visualize
-    from tf_autodropout.layers import PatternDropout
+    from tf_autodropout.layers import PatternDropout, monte_carlo
     from tf_autodropout.masks import keep_mask
-    from tf_autodropout.surgery import load_model, regularize, sites, strip
+    from tf_autodropout.surgery import by_depth, load_model, regularize, sites, strip
     from tf_autodropout.visualize import show
 
 __version__ = "0.1.0"
@@ -35,10 +35,12 @@ __all__ = [
     "PatternSet",
     "Schedule",
     "TransformerPattern",
+    "by_depth",
     "keep_mask",
     "load_model",
     "members",
     "models",
+    "monte_carlo",
     "presets",
     "regularize",
     "search",
@@ -52,8 +54,10 @@ __all__ = [
 _MODULES = ("models", "presets", "search", "visualize")
 _NAMES = {
     "PatternDropout": "layers",
+    "by_depth": "surgery",
     "keep_mask": "masks",
     "load_model": "surgery",
+    "monte_carlo": "layers",
     "regularize": "surgery",
     "show": "visualize",
     "sites": "surgery",

@@ -4,6 +4,7 @@ What stands on KerasHub is in `pattern_transformer` and `relative_attention` and
 `PatternDropout` does not wait for KerasHub.
 """
 
+from tf_autodropout.layers.monte_carlo import Prediction, monte_carlo
 from tf_autodropout.layers.pattern_attention import PatternAttention
 from tf_autodropout.layers.pattern_dropout import PatternDropout, assign_patterns, pattern_layers
 from tf_autodropout.layers.seeding import site_seed
@@ -14,7 +15,9 @@ __all__ = [
     "TRANSFORMER_SITES",
     "PatternAttention",
     "PatternDropout",
+    "Prediction",
     "assign_patterns",
+    "monte_carlo",
     "pattern_layers",
     "site_seed",
 ]

@@ -17,8 +17,8 @@ from tf_autodropout.layers.pattern_attention import PatternAttention
 from tf_autodropout.layers.pattern_dropout import PatternDropout
 from tf_autodropout.layers.pattern_transformer import PatternTransformerDecoder, PatternTransformerEncoder
 from tf_autodropout.layers.patterned import OUTPUT, Patterned, twin_of
-from tf_autodropout.layers.site_layers import ATTENTION_SITES, TRANSFORMER_SITES, unlocked
-from tf_autodropout.patterns import Pattern
+from tf_autodropout.layers.site_layers import ATTENTION_SITES, SCORES, TRANSFORMER_SITES, unlocked
+from tf_autodropout.patterns import Pattern, Schedule
 
 _TWINS: dict[type, type] = {
     keras.layers.MultiHeadAttention: PatternAttention,
@@ -36,8 +36,8 @@ def inner_sites(layer: Any) -> Sequence[str]:
     if kind not in _TWINS or not layer.built:
         return ()
     if kind is keras.layers.MultiHeadAttention:
-        return ATTENTION_SITES if tuple(layer._attention_axes or (1,)) == (1,) else ()
-    return TRANSFORMER_SITES
+        return (*ATTENTION_SITES, SCORES) if tuple(layer._attention_axes or (1,)) == (1,) else ()
+    return (*TRANSFORMER_SITES, SCORES)
 
 
 def plain_type(layer: Any) -> type:
@@ -52,7 +52,12 @@ def is_adopted(layer: Any) -> bool:
 
 
 def adopt(
-    layer: Any, patterns: Mapping[str, Pattern], pattern_seed: int = 0, mutable: bool = False, **where: Any
+    layer: Any,
+    patterns: Mapping[str, Pattern],
+    pattern_seed: int = 0,
+    mutable: bool = False,
+    schedule: Schedule | None = None,
+    **where: Any,
 ) -> None:
     """Turns a built layer into its twin with pattern sites; it keeps its variables.
 
@@ -60,16 +65,17 @@ def adopt(
         layer: Any layer.
         patterns: Site to pattern. The one site of most layers is `""`, their output; `MultiHeadAttention` and
             KerasHub's `TransformerEncoder` and `TransformerDecoder` have others inside, and those left out drop
-            nothing.
+            nothing. A softmax has `scores` as well.
         pattern_seed: Integer from which each site derives its own seed.
         mutable: See `PatternDropout`.
+        schedule: See `PatternDropout`.
         **where: `site`, `token_axis` and `data_format` of `PatternDropout`, for the site on the output.
     """
     if is_adopted(layer):
         release(layer)
-    inside = OUTPUT not in patterns
+    inside = OUTPUT not in patterns and bool(inner_sites(layer))
     layer.__class__ = _TWINS[type(layer)] if inside else twin_of(type(layer))
-    layer.add_sites(patterns, pattern_seed, mutable, **({} if inside else where))
+    layer.add_sites(patterns, pattern_seed, mutable, schedule, **({} if inside else where))
 
 
 def release(layer: Any) -> None:
@@ -98,7 +104,7 @@ def as_plain(layers: Sequence[Any]) -> Iterator[None]:
 def inner_layers(layer: Any) -> dict[str, list[PatternDropout]]:
     """Returns the pattern layers of an adopted layer by site; `""` is its output."""
     if isinstance(layer, Patterned):
-        return {OUTPUT: list(layer.pattern_layers.values())}
+        return {site: [one] for site, one in layer.pattern_layers.items()}
     found: dict[str, list[PatternDropout]] = {}
     for one in layer.pattern_layers.values():
         found.setdefault(one.site, []).append(one)

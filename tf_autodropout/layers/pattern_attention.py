@@ -7,12 +7,15 @@ import keras
 
 from tf_autodropout.layers.site_layers import (
     ATTENTION_SITES,
+    SCORES,
     attend,
     hold,
-    patterns_config,
     read_patterns,
+    read_schedule,
     site_layers,
+    sites_config,
 )
+from tf_autodropout.patterns import Schedule
 
 
 @keras.saving.register_keras_serializable(package="tf_autodropout")
@@ -21,14 +24,15 @@ class PatternAttention(keras.layers.MultiHeadAttention):
 
     The patterns at query, key and value act on the projections `(N, T, heads, dim)`, the one at
     softmax on the attention probabilities `(N, heads, queries, keys)` with the keys as tokens, the
-    one at output on the output projection `(N, T, C)`.
+    one at output on the output projection `(N, T, C)`. A sixth, scores, acts before the softmax (DropKey).
 
     Args:
         num_heads: Number of attention heads.
         key_dim: Size of each head.
-        patterns: Site to `TransformerPattern`, for any of the five sites.
+        patterns: Site to `TransformerPattern`, for any of these sites.
         pattern_seed: Integer from which each site derives its own seed.
         mutable: Keep the patterns' values in variables, see `PatternDropout`.
+        schedule: Schedule of all its patterns, see `PatternDropout`.
         **kwargs: As for `keras.layers.MultiHeadAttention`.
 
     Raises:
@@ -52,20 +56,23 @@ class PatternAttention(keras.layers.MultiHeadAttention):
         patterns: Mapping[str, Any] | None = None,
         pattern_seed: int = 0,
         mutable: bool = False,
+        schedule: Schedule | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(num_heads, key_dim, **kwargs)
         axes = self._attention_axes
         if axes is not None and tuple(axes) != (1,):
             raise ValueError(f"Invalid value for 'attention_axes'. Expected (1,). Received: attention_axes={axes!r}")
-        self.add_sites(patterns, pattern_seed, mutable)
+        self.add_sites(patterns, pattern_seed, mutable, read_schedule(schedule, self.name))
 
-    def add_sites(self, patterns: Mapping[str, Any] | None, pattern_seed: int, mutable: bool) -> None:
+    def add_sites(
+        self, patterns: Mapping[str, Any] | None, pattern_seed: int, mutable: bool, schedule: Schedule | None = None
+    ) -> None:
         """Makes the pattern layers; see `adopt` for why this is not done in `__init__`."""
-        self.patterns = read_patterns(patterns, ATTENTION_SITES, self.name)
+        sites = (*ATTENTION_SITES, SCORES)
+        self.patterns = read_patterns(patterns, sites, self.name)
         self.pattern_seed, self.mutable = pattern_seed, mutable
-        layers = site_layers(self.patterns, ATTENTION_SITES, pattern_seed, mutable, self.dtype_policy)
-        hold(self, layers)
+        hold(self, site_layers(self.patterns, sites, pattern_seed, mutable, self.dtype_policy, schedule))
 
     def _compute_attention(
         self,
@@ -111,9 +118,4 @@ class PatternAttention(keras.layers.MultiHeadAttention):
         return self.pattern_layers["output"](result, training=training)
 
     def get_config(self) -> dict[str, Any]:
-        config = {
-            "patterns": patterns_config(self.patterns, self.pattern_layers),
-            "pattern_seed": self.pattern_seed,
-            "mutable": self.mutable,
-        }
-        return {**super().get_config(), **config}
+        return {**super().get_config(), **sites_config(self, self.pattern_layers)}

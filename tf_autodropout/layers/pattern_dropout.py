@@ -18,11 +18,11 @@ from tf_autodropout.masks import (
     apply_pattern,
     apply_to_scores,
     check_shape,
-    drop_probability,
     encode,
     encode_for,
     encode_schedule,
     encode_vector,
+    is_silent,
 )
 from tf_autodropout.masks.layout import MapLayout
 from tf_autodropout.masks.values import InVariable, Values, at_step
@@ -117,7 +117,7 @@ class PatternDropout(keras.layers.Layer):
         self.site = self.name if site is None else site
         self.on_skip = check_bool("on_skip", on_skip)
         self.mutable = check_bool("mutable", mutable)
-        self._schedule = _check_schedule(schedule)
+        self._schedule = check_schedule(schedule)
         self.before_softmax = check_bool("before_softmax", before_softmax)
         self.supports_masking = True
         self._values: Any = None
@@ -185,7 +185,7 @@ class PatternDropout(keras.layers.Layer):
             ValueError: the layer is not mutable.
         """
         self._check_mutable("schedule")
-        self._schedule = _check_schedule(schedule)
+        self._schedule = check_schedule(schedule)
         self._values.assign(self._encoded())
 
     def reseed(self, seed: int) -> None:
@@ -260,7 +260,7 @@ class PatternDropout(keras.layers.Layer):
             or not isinstance(pattern, MapPattern)
         ):
             return
-        if not pattern.is_identity and self._is_silent(pattern, sizes):
+        if is_silent(pattern, sizes, 1.0 if self._schedule is None else self._schedule.peak):
             self._warned = True
             warnings.warn(
                 f"Layer '{self.name}' drops the whole map {sizes} at every step: its pattern covers it and its "
@@ -268,10 +268,6 @@ class PatternDropout(keras.layers.Layer):
                 f"a rate below 1. Pattern: {pattern!r}",
                 stacklevel=2,
             )
-
-    def _is_silent(self, pattern: Pattern, sizes: tuple[Any, ...]) -> bool:
-        peak = 1.0 if self._schedule is None else self._schedule.peak
-        return _least_probability(pattern, sizes) * peak >= 1
 
     def _check_mutable(self, what: str) -> None:
         if not self.mutable:
@@ -360,16 +356,11 @@ def _encoded(pattern: Pattern, sizes: tuple[int | None, ...] | None, axes: int) 
 
 
 @functools.lru_cache(_KEPT)
-def _least_probability(pattern: Pattern, sizes: tuple[int, ...]) -> float:
-    return float(drop_probability(pattern, sizes).min(initial=0.0 if 0 in sizes else 1.0))
-
-
-@functools.lru_cache(_KEPT)
 def _of_strength(strength: float, sizes: tuple[int | None, ...]) -> Pattern:
     """The default pattern by the rank of the inputs."""
     if len(sizes) in (2, 3):
         return map_pattern(strength, sizes)
-    return token_pattern(strength, "" if len(sizes) == 1 else "query")
+    return token_pattern(strength, is_sequence=len(sizes) == 1)
 
 
 def pattern_layers(model: keras.Model) -> dict[str, list[PatternDropout]]:
@@ -411,7 +402,8 @@ def _check_pattern(pattern: Any) -> Any:
     return check_rate("pattern", pattern)
 
 
-def _check_schedule(schedule: Any) -> Schedule | None:
+def check_schedule(schedule: Any) -> Schedule | None:
+    """Returns a schedule, or raises."""
     if not isinstance(schedule, Schedule | None):
         raise TypeError(f"Expected 'schedule' to be a Schedule or None. Received: schedule={schedule!r}")
     return schedule

@@ -16,13 +16,16 @@ from tf_autodropout.layers.recording import current_observer
 from tf_autodropout.layers.sampling import current_sample
 from tf_autodropout.layers.site_layers import (
     ATTENTION_SITES,
+    SCORES,
     TRANSFORMER_SITES,
     attend,
     hold,
-    patterns_config,
     read_patterns,
+    read_schedule,
     site_layers,
+    sites_config,
 )
+from tf_autodropout.patterns import Schedule
 
 
 class _SevenSites(keras.layers.Layer):
@@ -34,18 +37,21 @@ class _SevenSites(keras.layers.Layer):
         patterns: Mapping[str, Any] | None = None,
         pattern_seed: int = 0,
         mutable: bool = False,
+        schedule: Schedule | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.add_sites(patterns, pattern_seed, mutable)
+        self.add_sites(patterns, pattern_seed, mutable, read_schedule(schedule, self.name))
 
-    def add_sites(self, patterns: Mapping[str, Any] | None, pattern_seed: int, mutable: bool) -> None:
+    def add_sites(
+        self, patterns: Mapping[str, Any] | None, pattern_seed: int, mutable: bool, schedule: Schedule | None = None
+    ) -> None:
         """Makes the pattern layers; see `adopt` for why this is not done in `__init__`."""
-        self.patterns = read_patterns(patterns, TRANSFORMER_SITES, self.name)
+        self.patterns = read_patterns(patterns, (*TRANSFORMER_SITES, SCORES), self.name)
         self.pattern_seed, self.mutable = pattern_seed, mutable
         layers: dict[str, PatternDropout] = {}
         for part, sites in self._parts().items():
-            made = site_layers(self.patterns, sites, pattern_seed, mutable, self.dtype_policy, part)
+            made = site_layers(self.patterns, sites, pattern_seed, mutable, self.dtype_policy, schedule, part)
             layers |= {f"{part}_{site}": layer for site, layer in made.items()}
         hold(self, layers)
 
@@ -53,7 +59,8 @@ class _SevenSites(keras.layers.Layer):
         raise NotImplementedError
 
     def _drop(self, part: str) -> dict[str, PatternDropout]:
-        return {site: self.pattern_layers[f"{part}_{site}"] for site in self._parts()[part]}
+        layers = {site: self.pattern_layers.get(f"{part}_{site}") for site in self._parts()[part]}
+        return {site: layer for site, layer in layers.items() if layer is not None}
 
     def _residual_block(self, x: Any, part: str, norm: Any, inner: Callable[[Any], Any], training: Any) -> Any:
         skip = self._drop(part)["residual"](x, training=training)
@@ -78,15 +85,10 @@ class _SevenSites(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         # One pattern serves all parts: any layer of a site tells it.
         layers = {layer.site: layer for layer in self.pattern_layers.values()}
-        config = {
-            "patterns": patterns_config(self.patterns, layers),
-            "pattern_seed": self.pattern_seed,
-            "mutable": self.mutable,
-        }
-        return {**super().get_config(), **config}
+        return {**super().get_config(), **sites_config(self, layers)}
 
 
-_ATTENTION_PART = (*ATTENTION_SITES, "residual")
+_ATTENTION_PART = (*ATTENTION_SITES, SCORES, "residual")
 _FEED_FORWARD_PART = ("ffn", "residual")
 
 
@@ -96,9 +98,11 @@ class PatternTransformerEncoder(_SevenSites, keras_nlp.layers.TransformerEncoder
 
     Args:
         *args: As for `keras_nlp.layers.TransformerEncoder`.
-        patterns: Site to `TransformerPattern`, for any of query, key, value, softmax, output, ffn, residual.
+        patterns: Site to `TransformerPattern`, for any of query, key, value, softmax, output, ffn, residual, and for
+            scores, before the softmax.
         pattern_seed: Integer from which each site derives its own seed.
         mutable: Keep the patterns' values in variables, see `PatternDropout`.
+        schedule: Schedule of all its patterns, see `PatternDropout`.
         **kwargs: As for `keras_nlp.layers.TransformerEncoder`.
 
     Raises:
@@ -149,9 +153,11 @@ class PatternTransformerDecoder(_SevenSites, keras_nlp.layers.TransformerDecoder
 
     Args:
         *args: As for `keras_nlp.layers.TransformerDecoder`.
-        patterns: Site to `TransformerPattern`, for any of query, key, value, softmax, output, ffn, residual.
+        patterns: Site to `TransformerPattern`, for any of query, key, value, softmax, output, ffn, residual, and for
+            scores, before the softmax.
         pattern_seed: Integer from which each site derives its own seed.
         mutable: Keep the patterns' values in variables, see `PatternDropout`.
+        schedule: Schedule of all its patterns, see `PatternDropout`.
         **kwargs: As for `keras_nlp.layers.TransformerDecoder`.
 
     Raises:

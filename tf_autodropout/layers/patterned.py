@@ -11,10 +11,11 @@ from typing import Any
 import keras
 
 from tf_autodropout.layers.pattern_dropout import PatternDropout
-from tf_autodropout.layers.site_layers import hold
-from tf_autodropout.patterns import Pattern
+from tf_autodropout.layers.seeding import site_seed
+from tf_autodropout.layers.site_layers import SCORES, hold
+from tf_autodropout.patterns import Pattern, Schedule
 
-OUTPUT = ""  # the name of the one site of a twin
+OUTPUT = ""  # the name of the site on what a twin returns
 
 _TWINS: dict[type, type] = {}
 
@@ -22,7 +23,8 @@ _TWINS: dict[type, type] = {}
 class Patterned:
     """Comes before the class of a layer among the bases of its twin.
 
-    The pattern acts on what `call` returns: on its first floating-point tensor where it returns several. `training`
+    The pattern acts on what `call` returns: on its first floating-point tensor where it returns several. A softmax can
+    have one at `scores` too, on what it is given. `training`
     comes from Keras' call context, as for any layer inside another one: `call` takes no new arguments, for Keras has
     read its signature when the layer was made.
     """
@@ -30,29 +32,36 @@ class Patterned:
     plain: type
     pattern_layers: Mapping[str, PatternDropout]
 
-    def add_sites(self, patterns: Mapping[str, Pattern], pattern_seed: int, mutable: bool, **where: Any) -> None:
-        """Makes the pattern layer.
+    def add_sites(
+        self,
+        patterns: Mapping[str, Pattern],
+        pattern_seed: int,
+        mutable: bool,
+        schedule: Schedule | None = None,
+        **where: Any,
+    ) -> None:
+        """Makes the pattern layers.
 
         Args:
-            patterns: `{"": pattern}`.
+            patterns: `""`, `"scores"` or both to pattern.
             pattern_seed: Seed of the masks.
             mutable: See `PatternDropout`.
+            schedule: See `PatternDropout`.
             **where: `site`, `token_axis` and `data_format` of `PatternDropout`.
         """
-        layer = PatternDropout(
-            patterns[OUTPUT],
-            seed=pattern_seed,
-            mutable=mutable,
-            dtype=self.compute_dtype,  # type: ignore[attr-defined]
-            autocast=False,  # the tensor stays what it is
-            name="pattern",
-            **where,
-        )
-        hold(self, {"output": layer})
+        both = {"mutable": mutable, "schedule": schedule, "dtype": self.compute_dtype, "autocast": False}  # type: ignore[attr-defined]
+        layers = {}
+        if OUTPUT in patterns:
+            layers[OUTPUT] = PatternDropout(patterns[OUTPUT], seed=pattern_seed, name="pattern", **both, **where)
+        if SCORES in patterns:
+            seed = site_seed(pattern_seed, SCORES)
+            own = {**where, "site": SCORES, "before_softmax": True, "name": f"{SCORES}_pattern"}
+            layers[SCORES] = PatternDropout(patterns[SCORES], seed=seed, **both, **own)
+        hold(self, layers)
 
     def with_pattern(self, outputs: Any) -> Any:
         """Returns what `call` gives, with the pattern on it."""
-        if (pattern := next(iter(self.pattern_layers.values()), None)) is None:
+        if (pattern := self.pattern_layers.get(OUTPUT)) is None:
             return outputs
         leaves = keras.tree.flatten(outputs)
         for place, leaf in enumerate(leaves):
@@ -60,6 +69,12 @@ class Patterned:
                 leaves[place] = pattern(leaf)
                 return keras.tree.pack_sequence_as(outputs, leaves)
         return outputs
+
+    def before(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Returns what `call` is given by position, with the pattern at `scores` on the first."""
+        if (pattern := self.pattern_layers.get(SCORES)) is None or not inputs:
+            return inputs
+        return (pattern(inputs[0]), *inputs[1:])
 
     @classmethod
     def from_config(cls, config: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -81,7 +96,7 @@ def twin_of(plain: type) -> type:
 
             @functools.wraps(method)
             def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-                return self.with_pattern(method(self, *args, **kwargs))
+                return self.with_pattern(method(self, *self.before(args), **kwargs))
 
             return call
 

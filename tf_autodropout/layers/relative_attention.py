@@ -8,7 +8,15 @@ import keras_nlp
 from keras import ops
 
 from tf_autodropout.layers.seeding import site_seed
-from tf_autodropout.layers.site_layers import ATTENTION_SITES, patterns_config, read_patterns, site_layers
+from tf_autodropout.layers.site_layers import (
+    ATTENTION_SITES,
+    SCORES,
+    read_patterns,
+    read_schedule,
+    site_layers,
+    sites_config,
+)
+from tf_autodropout.patterns import Schedule
 from tf_autodropout.patterns.checks import check_int
 
 
@@ -27,9 +35,10 @@ class RelativeAttention(keras.layers.Layer):
     Args:
         num_heads: Number of attention heads.
         key_dim: Size of each head.
-        patterns: Site to `TransformerPattern`, for any of the five sites.
+        patterns: Site to `TransformerPattern`, for any of the five sites, and `scores`, before the softmax.
         pattern_seed: Integer from which each site derives its own seed.
         mutable: Keep the patterns' values in variables, see `PatternDropout`.
+        schedule: Schedule of all its patterns, see `PatternDropout`.
         kernel_initializer: Of all projections; each derives its own seed from that of a seeded one.
 
     Call arguments:
@@ -64,17 +73,20 @@ class RelativeAttention(keras.layers.Layer):
         patterns: Mapping[str, Any] | None = None,
         pattern_seed: int = 0,
         mutable: bool = False,
+        schedule: Schedule | None = None,
         kernel_initializer: Any = "glorot_uniform",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.num_heads, self.key_dim = check_int("num_heads", num_heads, 1), check_int("key_dim", key_dim, 1)
-        self.patterns = read_patterns(patterns, ATTENTION_SITES, self.name)
+        sites = (*ATTENTION_SITES, SCORES)
+        self.patterns = read_patterns(patterns, sites, self.name)
         self.pattern_seed = pattern_seed
         self.mutable = mutable
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.scores_pattern = None
         for site, layer in site_layers(
-            self.patterns, ATTENTION_SITES, pattern_seed, mutable, self.dtype_policy
+            self.patterns, sites, pattern_seed, mutable, self.dtype_policy, read_schedule(schedule, self.name)
         ).items():
             setattr(self, f"{site}_pattern", layer)
         for name in ("query", "key", "value", "position"):
@@ -106,6 +118,8 @@ class RelativeAttention(keras.layers.Layer):
         distance = ops.einsum("nqhd,khd->nhqk", query + ops.cast(self.position_bias, query.dtype), position[0])
         scores = (content + _shift(distance)) * self.key_dim**-0.5  # (N, heads, T, K)
 
+        if self.scores_pattern is not None:
+            scores = self.scores_pattern(scores, training=training)
         places = ops.arange(length + reach)
         causal = places[None, :] <= ops.arange(length)[:, None] + reach  # (T, K)
         there = places[None, :] >= reach - ops.expand_dims(remembered, 1)  # (N, K)
@@ -133,14 +147,11 @@ class RelativeAttention(keras.layers.Layer):
         config = {
             "num_heads": self.num_heads,
             "key_dim": self.key_dim,
-            "patterns": patterns_config(
-                self.patterns, {site: getattr(self, f"{site}_pattern") for site in ATTENTION_SITES}
-            ),
-            "pattern_seed": self.pattern_seed,
-            "mutable": self.mutable,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
-        return {**super().get_config(), **config}
+        layers = {site: getattr(self, f"{site}_pattern") for site in (*ATTENTION_SITES, SCORES)}
+        there = {site: layer for site, layer in layers.items() if layer is not None}
+        return {**super().get_config(), **config, **sites_config(self, there)}
 
 
 def _shift(scores: Any) -> Any:

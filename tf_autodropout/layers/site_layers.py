@@ -9,11 +9,12 @@ from keras import ops
 
 from tf_autodropout.layers.pattern_dropout import PatternDropout
 from tf_autodropout.layers.seeding import site_seed
-from tf_autodropout.patterns import PatternSet, TransformerPattern, patterns_for
+from tf_autodropout.patterns import PatternSet, Schedule, TransformerPattern, patterns_for
 
 ATTENTION_SITES = ("query", "key", "value", "softmax", "output")
 TRANSFORMER_SITES = (*ATTENTION_SITES, "ffn", "residual")
-_SOFTMAX_AXIS = 3  # of the keys, the tokens of attention probabilities (N, heads, queries, keys)
+SCORES = "scores"  # before the softmax, not among the paper's sites: it is there where a pattern names it
+_KEY_AXIS = 3  # the tokens of attention scores and probabilities (N, heads, queries, keys)
 
 
 def read_patterns(patterns: Any, sites: Sequence[str], where: str) -> PatternSet:
@@ -28,17 +29,29 @@ def read_patterns(patterns: Any, sites: Sequence[str], where: str) -> PatternSet
     return patterns_for(sites, TransformerPattern, patterns)
 
 
+def read_schedule(schedule: Any, where: str) -> Schedule | None:
+    """Returns the schedule of a layer from its constructor's argument or from its config."""
+    return Schedule.from_dict(schedule, where) if isinstance(schedule, dict) else schedule
+
+
 def site_layers(
-    patterns: Mapping[str, Any], sites: Sequence[str], seed: int, mutable: bool, dtype: Any, part: str = ""
+    patterns: Mapping[str, Any],
+    sites: Sequence[str],
+    seed: int,
+    mutable: bool,
+    dtype: Any,
+    schedule: Schedule | None = None,
+    part: str = "",
 ) -> dict[str, PatternDropout]:
     """Makes a pattern layer for each site.
 
     Args:
-        patterns: Site to `TransformerPattern`; sites left out drop nothing.
+        patterns: Site to `TransformerPattern`; sites left out drop nothing, and `scores` has no layer then.
         sites: Names of the sites.
         seed: Integer from which each site derives its own seed.
         mutable: See `PatternDropout`.
         dtype: Dtype policy of the layers.
+        schedule: See `PatternDropout`.
         part: Name of the part of the layer, where it has a site more than once.
     """
     prefix = f"{part}_" if part else ""
@@ -46,13 +59,16 @@ def site_layers(
         site: PatternDropout(
             patterns.get(site, TransformerPattern()),
             seed=site_seed(seed, *filter(None, (part, site))),
-            token_axis=_SOFTMAX_AXIS if site == "softmax" else 1,
+            token_axis=_KEY_AXIS if site in ("softmax", SCORES) else 1,
             site=site,
             mutable=mutable,
+            schedule=schedule,
+            before_softmax=site == SCORES,
             dtype=dtype,
             name=f"{prefix}{site}_pattern",
         )
         for site in sites
+        if site != SCORES or site in patterns
     }
 
 
@@ -75,12 +91,23 @@ def hold(layer: keras.layers.Layer, pattern_layers: dict[str, PatternDropout]) -
     layer._layers.sort(key=lambda one: not isinstance(one, PatternDropout))
 
 
-def patterns_config(patterns: Mapping[str, Any], layers: Mapping[str, PatternDropout]) -> dict[str, Any]:
-    """Returns the patterns of a layer for its config, as they are now: `assign` may have come."""
-    now = {site: layer.pattern for site, layer in layers.items()}
+def sites_config(layer: Any, layers: Mapping[str, PatternDropout]) -> dict[str, Any]:
+    """Returns what a layer with sites inside adds to its config, as it is now: `assign` may have come.
+
+    Args:
+        layer: The layer.
+        layers: Site to pattern layer; of several at one site any, for they are alike.
+    """
+    now = {site: one.pattern for site, one in layers.items()}
     none = TransformerPattern()
-    kept = {site: one for site, one in now.items() if site in patterns or one != none}
-    return {"type": "PatternSet"} | PatternSet(kept).to_dict()
+    kept = {site: one for site, one in now.items() if site in layer.patterns or one != none}
+    schedule = next(iter(layers.values())).schedule
+    return {
+        "patterns": {"type": "PatternSet"} | PatternSet(kept).to_dict(),
+        "pattern_seed": layer.pattern_seed,
+        "mutable": layer.mutable,
+        "schedule": None if schedule is None else schedule.to_dict(),
+    }
 
 
 def attend(
@@ -92,7 +119,7 @@ def attend(
     attention_mask: Any,
     training: bool | None,
 ) -> tuple[Any, Any]:
-    """Scaled dot-product attention with four of the five sites; `output` comes after the output projection.
+    """Scaled dot-product attention with its sites but `output`, which comes after the output projection.
 
     Args:
         attention: The layer whose head size, softmax and dropout are used.
@@ -110,6 +137,8 @@ def attend(
     key = drop["key"](key, training=training)
     value = drop["value"](value, training=training)
     scores = ops.einsum("nqhd,nkhd->nhqk", query * attention._inverse_sqrt_key_dim, key)
+    if SCORES in drop:
+        scores = drop[SCORES](scores, training=training)
     probabilities = attention._masked_softmax(scores, attention_mask)  # (N, heads, queries, keys)
     probabilities = drop["softmax"](probabilities, training=training)
     probabilities = attention._dropout_layer(probabilities, training=training)  # Keras' own `dropout`

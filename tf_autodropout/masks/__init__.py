@@ -3,7 +3,7 @@
 from tf_autodropout.masks.apply import apply_mask, apply_pattern, apply_to_scores
 from tf_autodropout.masks.hashing import bernoulli, fold_in, make_key, random_bits
 from tf_autodropout.masks.keep_mask import check_shape, check_sizes, keep_mask
-from tf_autodropout.masks.probability import drop_probability
+from tf_autodropout.masks.probability import drop_probability, is_silent
 from tf_autodropout.masks.values import encode, encode_for, encode_schedule, encode_vector, unpack
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "encode_schedule",
     "encode_vector",
     "fold_in",
+    "is_silent",
     "keep_mask",
     "make_key",
     "random_bits",

@@ -1,5 +1,6 @@
 """How likely each cell is to be dropped: exact, from the definitions, without a draw."""
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -9,6 +10,8 @@ from tf_autodropout.masks.conv import spans
 from tf_autodropout.masks.values import ConvValues, encode
 from tf_autodropout.patterns import ConvPattern, DropBlockPattern, Pattern, TransformerPattern
 from tf_autodropout.patterns.extent import along
+
+_KEPT = 4096  # answers
 
 
 def drop_probability(pattern: Pattern, sizes: Sequence[int]) -> np.ndarray:
@@ -43,6 +46,20 @@ def drop_probability(pattern: Pattern, sizes: Sequence[int]) -> np.ndarray:
     assert isinstance(pattern, TransformerPattern)
     covers = pattern.size >= sizes[0]
     return np.full(sizes, pattern.rate * (1 if covers else pattern.size / (pattern.size + pattern.stride)))
+
+
+@functools.lru_cache(_KEPT)
+def is_silent(pattern: Pattern, sizes: tuple[int, ...], peak: float = 1.0) -> bool:
+    """True for a pattern that drops everything at every step, so that nothing passes while training.
+
+    Args:
+        pattern: Any pattern.
+        sizes: As for `drop_probability`.
+        peak: Largest factor of the rate, of a schedule.
+    """
+    if pattern.is_identity or 0 in sizes:
+        return False
+    return bool(drop_probability(pattern, sizes).min() * peak >= 1)
 
 
 def _conv(pattern: ConvPattern, sizes: tuple[int, ...]) -> float:

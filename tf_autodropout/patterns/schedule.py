@@ -93,6 +93,11 @@ class Schedule(Document):
         """The largest factor of all steps."""
         return max(self.first, self.last)
 
+    def __str__(self) -> str:
+        if self.begin == self.end:
+            return f"rate × {self.first:g}, from step {self.begin} on × {self.last:g}"
+        return f"rate × {self.first:g} to {self.last:g} in steps {self.begin} to {self.end}"
+
     def to_dict(self) -> dict[str, Any]:
         return {"first": self.first, "last": self.last, "begin": self.begin, "end": self.end}
 

@@ -47,11 +47,13 @@ def map_pattern(strength: float, sizes: Sequence[int | None]) -> ConvPattern:
     return ConvPattern(size=tuple(block), rate=min(strength / covered, 1.0))
 
 
-def token_pattern(strength: float, role: str = "") -> TransformerPattern:
-    """Returns the default pattern for tokens: Word Dropout, and Dropout at query, key and residual.
+def token_pattern(strength: float, role: str = "", is_sequence: bool = True) -> TransformerPattern:
+    """Returns the default pattern for tokens: Word Dropout, and Dropout at query, key, scores and residual.
 
     Args:
         strength: Share that is dropped, 0 to 1.
         role: Role of the site in a Transformer layer.
+        is_sequence: False for tensors such as `(N, C)`, which have Dropout.
     """
-    return TransformerPattern(size=1, share_c=role not in _BY_ENTRY, rate=check_rate("strength", strength))
+    by_token = is_sequence and role not in _BY_ENTRY
+    return TransformerPattern(size=1, share_c=by_token, rate=check_rate("strength", strength))

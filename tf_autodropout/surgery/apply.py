@@ -9,7 +9,7 @@ import keras
 from tf_autodropout.layers import PatternDropout, site_seed
 from tf_autodropout.layers.adoption import adopt, inner_layers
 from tf_autodropout.layers.patterned import OUTPUT
-from tf_autodropout.patterns import Pattern, pattern_from_dict, pattern_to_dict
+from tf_autodropout.patterns import Pattern, Schedule, pattern_from_dict, pattern_to_dict
 from tf_autodropout.surgery.edit import insert_after, insert_on_skip, refresh
 from tf_autodropout.surgery.places import Place, all_places
 
@@ -25,6 +25,7 @@ class Insertion:
         mutable: See `PatternDropout`.
         token_axis: See `PatternDropout`.
         data_format: See `PatternDropout`.
+        schedule: See `PatternDropout`.
     """
 
     site: str
@@ -33,17 +34,22 @@ class Insertion:
     mutable: bool
     token_axis: int = 1
     data_format: str = "channels_last"
+    schedule: Schedule | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as JSON types."""
         patterns = {site: pattern_to_dict(pattern) for site, pattern in self.patterns.items()}
-        return {field.name: getattr(self, field.name) for field in fields(self)} | {"patterns": patterns}
+        schedule = None if self.schedule is None else self.schedule.to_dict()
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        return own | {"patterns": patterns, "schedule": schedule}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Insertion":
         """Makes what `to_dict` has written."""
         patterns = {site: pattern_from_dict(one, f"site '{site}'") for site, one in fields["patterns"].items()}
-        return cls(**{**fields, "patterns": patterns})
+        schedule = fields.get("schedule")
+        schedule = None if schedule is None else Schedule.from_dict(schedule, "insertion")
+        return cls(**{**fields, "patterns": patterns, "schedule": schedule})
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ def apply(model: keras.Model, plan: Mapping[str, Insertion]) -> dict[str, Done]:
                 skips.append((place, insertion))
         else:
             where = {"site": insertion.site, "token_axis": insertion.token_axis, "data_format": insertion.data_format}
-            adopt(place.layer, insertion.patterns, insertion.seed, insertion.mutable, **where)
+            adopt(place.layer, insertion.patterns, insertion.seed, insertion.mutable, insertion.schedule, **where)
             made = inner_layers(place.layer).values()
             done[place.key].pattern_layers.extend(layer for layers in made for layer in layers)
         if place.owner is not None:
@@ -120,6 +126,7 @@ def _layer(place: Place, insertion: Insertion, where: str) -> PatternDropout:
         site=insertion.site,
         on_skip=where == "skip",
         mutable=insertion.mutable,
+        schedule=insertion.schedule,
         dtype=policy,
         name=f"{place.layer.name}_pattern_{where}",
     )

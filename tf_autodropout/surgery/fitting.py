@@ -4,12 +4,14 @@ from typing import Any
 
 import keras
 
-from tf_autodropout.layers.site_layers import TRANSFORMER_SITES
-from tf_autodropout.patterns import ConvPattern, Pattern, TransformerPattern
+from tf_autodropout.layers.site_layers import SCORES, TRANSFORMER_SITES
+from tf_autodropout.patterns import ConvPattern, DropBlockPattern, Pattern, TransformerPattern
 
 BATCH_NORM, CONVOLUTION, RECURRENT, LAYER = "batch_norm", "conv", "recurrent", "layer"
 OWN = "own"  # a pattern layer that somebody's code calls
 _MAPS = (BATCH_NORM, CONVOLUTION)
+_ON_MAPS, _ON_TOKENS = (ConvPattern, DropBlockPattern), (TransformerPattern,)
+_ATTENDING = ("softmax", SCORES)  # sites on tensors (N, heads, queries, keys)
 
 
 def fitting(kind: str, rank: int, is_map: bool) -> tuple[type[Pattern], ...]:
@@ -20,15 +22,15 @@ def fitting(kind: str, rank: int, is_map: bool) -> tuple[type[Pattern], ...]:
         rank: Rank of the tensor there, with the batch.
         is_map: True if its inner axes are those of space, not tokens and heads.
     """
-    if kind == OWN or rank < 3 or (rank > 5 and kind != "softmax"):
+    if kind == OWN or rank < 2 or (rank > 5 and kind not in _ATTENDING):
         return ()
+    if rank == 2 or kind in _ATTENDING:
+        return _ON_TOKENS
     if kind in TRANSFORMER_SITES:
-        if kind == "softmax" or not is_map:
-            return (TransformerPattern,)
-        return (ConvPattern,)
+        return _ON_MAPS if is_map else _ON_TOKENS
     if kind in _MAPS:
-        return (ConvPattern, TransformerPattern) if rank == 3 else (ConvPattern,)
-    return (TransformerPattern, ConvPattern) if rank == 3 else (ConvPattern, TransformerPattern)
+        return (*_ON_MAPS, *_ON_TOKENS) if rank == 3 else _ON_MAPS
+    return (*_ON_TOKENS, *_ON_MAPS) if rank == 3 else (*_ON_MAPS, *_ON_TOKENS)
 
 
 def kind_of(layer: Any) -> str:
@@ -59,7 +61,7 @@ def data_format(layer: Any, rank: int) -> str:
 
 def token_axis(layer: Any, kind: str, rank: int) -> int:
     """Returns the axis of the tokens in a layer's output."""
-    if kind == "softmax":
+    if kind in _ATTENDING:
         return rank - 1  # the keys
     if isinstance(layer, keras.layers.EinsumDense):
         tokens, outputs = layer.equation[1], layer.equation.partition("->")[2]  # "btd,dnh->bnth"

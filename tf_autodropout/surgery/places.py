@@ -11,7 +11,7 @@ import keras
 from tf_autodropout.layers import TRANSFORMER_SITES, PatternDropout
 from tf_autodropout.layers.adoption import inner_layers, inner_sites, is_adopted
 from tf_autodropout.layers.patterned import OUTPUT
-from tf_autodropout.patterns import Pattern
+from tf_autodropout.layers.site_layers import SCORES
 from tf_autodropout.surgery.fitting import BATCH_NORM, CONVOLUTION, LAYER, data_format, fitting, kind_of, token_axis
 from tf_autodropout.surgery.graph import Addition, Graph, calls, has_kernel, is_nested
 from tf_autodropout.surgery.site_table import ModelSite
@@ -79,32 +79,45 @@ class Place:
         """Where the channels of its output are."""
         return data_format(self.layer, len(self.shape or (0, 0, 0)))
 
-    def patterns(self) -> dict[str, Pattern]:
-        """Returns the patterns that are there, by site inside the layer; `""` for its output."""
+    def pattern_layers(self) -> dict[str, PatternDropout]:
+        """Returns a pattern layer for each site that has some, by site inside the layer; `""` for its output."""
         if self.present:
-            return {OUTPUT: self.present[0].pattern}
+            return {OUTPUT: self.present[0]}
         inside = inner_layers(self.layer) if not self.is_skip and is_adopted(self.layer) else {}
-        return {site: layers[0].pattern for site, layers in inside.items()}
+        return {site: layers[0] for site, layers in inside.items()}
 
     def sites(self) -> Iterator[ModelSite]:
         """Yields the rows of the table."""
         shape = self.shape or ()
-        now = {site: pattern for site, pattern in self.patterns().items() if not pattern.is_identity}
         if not self.inside:
-            types = fitting(self.kind, len(shape), self.is_map)
             at_add = self.addition is not None
-            yield ModelSite(
-                self.name, self.kind, self.path, self._size(), self.block, self.stage, at_add, now.get(OUTPUT),
-                self.recommended, types,
-            )  # fmt: skip
+            yield self._row(self.name, self.kind, OUTPUT, self._size(), at_add, self.recommended)
+            if self.kind == "softmax" and self.owner is None:
+                yield self._row(f"{self.name}/{SCORES}", SCORES, SCORES, self._size(), False, False)
             return
         for kind in self.inside:
-            size = (shape[1], shape[1]) if kind == "softmax" else tuple(shape[1:])
-            types = fitting(kind, len(shape), is_map=False)
-            yield ModelSite(
-                f"{self.name}/{kind}", kind, self.path, size, self.block, self.stage, kind == "residual",
-                now.get(kind), True, types,
-            )  # fmt: skip
+            size = (shape[1], shape[1]) if kind in ("softmax", SCORES) else tuple(shape[1:])
+            yield self._row(f"{self.name}/{kind}", kind, kind, size, kind == "residual", kind != SCORES)
+
+    def _row(
+        self, name: str, kind: str, site: str, size: tuple[int | None, ...], at_add: bool, recommended: bool
+    ) -> ModelSite:
+        layer = self.pattern_layers().get(site)
+        if layer is not None and layer.pattern.is_identity:
+            layer = None
+        return ModelSite(
+            name,
+            kind,
+            self.path,
+            size,
+            self.block,
+            self.stage,
+            at_add,
+            None if layer is None else layer.pattern,
+            recommended,
+            fitting(kind, len(self.shape or ()), self.is_map and not self.inside),
+            None if layer is None else layer.schedule,
+        )
 
     def _size(self) -> tuple[int | None, ...]:
         """The shape of one example: of a map with the channels last, of tokens (T, C) whatever the heads."""

@@ -193,6 +193,7 @@ def current(model: Any) -> dict[str, Insertion]:
         return replace(
             insertion,
             patterns={s: layers[0].pattern if s == OUTPUT else inside[s] for s in insertion.patterns},
+            schedule=layers[0].schedule,
         )
 
     return {key: now(key, insertion) for key, insertion in model._insertions.items()}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, overload
 
 from tf_autodropout.layers.site_layers import TRANSFORMER_SITES
-from tf_autodropout.patterns import Pattern, Site, TransformerPattern
+from tf_autodropout.patterns import Pattern, Schedule, Site, TransformerPattern
 
 _ALL = "all"
 _COLUMNS = ("site", "kind", "layer", "shape", "block", "stage", "at add", "pattern")
@@ -19,17 +19,18 @@ class ModelSite:
     Args:
         name: A key for `regularize`: the layer's name, with the names of the models around it where that is needed
             to tell it from another; inside a Transformer layer followed by `/` and the kind.
-        kind: One of the roles `query`, `key`, `value`, `softmax`, `output`, `ffn`, `residual`; `"batch_norm"`, `"conv"`
-            or `"recurrent"`; `"layer"` for the output of any other layer; `"own"` for a pattern layer that
-            somebody's code calls.
+        kind: One of the roles `query`, `key`, `value`, `softmax`, `output`, `ffn`, `residual`, or `scores`, before a
+            softmax; `"batch_norm"`, `"conv"` or `"recurrent"`; `"layer"` for the output of any other layer; `"own"`
+            for a pattern layer that somebody's code calls.
         layer: The layer, with the names of the models around it.
-        shape: `(H, W, C)` in channels-last order, or `(T, C)`; None for a size that is not known.
+        shape: `(H, W, C)` in channels-last order, `(T, C)` or `(C,)`; None for a size that is not known.
         block: The residual block or the layer the site belongs to.
         stage: The part of the network with one resolution.
         at_add: True if its block ends at an Add with a skip input, which a residual pattern reaches.
         pattern: The pattern that acts there now, None without one.
         recommended: True for the sites that a single pattern goes to.
-        pattern_types: The classes of the patterns that fit; none for a tensor `(N, C)`.
+        pattern_types: The classes of the patterns that fit.
+        schedule: The schedule of the pattern, None without one.
     """
 
     name: str
@@ -42,6 +43,7 @@ class ModelSite:
     pattern: Pattern | None = None
     recommended: bool = True
     pattern_types: tuple[type[Pattern], ...] = ()
+    schedule: Schedule | None = None
 
     @property
     def pattern_type(self) -> type[Pattern]:
@@ -95,7 +97,7 @@ class SiteTable(Sequence[ModelSite]):
         """
         sites: dict[str, Site] = {}
         for row in self:
-            if not row.recommended or not row.pattern_types:
+            if not row.recommended or not row.pattern_types or len(row.shape) < 2:
                 continue
             name = row.kind if row.is_role else row.name
             if None in row.shape:
@@ -130,10 +132,10 @@ class SiteTable(Sequence[ModelSite]):
 def _cells(site: ModelSite) -> tuple[str, ...]:
     shape = "×".join("?" if size is None else str(size) for size in site.shape)
     at_add = "yes" if site.at_add else ""
-    return site.name, site.kind, site.layer, shape, site.block, site.stage, at_add, _brief(site.pattern)
+    return site.name, site.kind, site.layer, shape, site.block, site.stage, at_add, _brief(site.pattern, site.schedule)
 
 
-def _brief(pattern: Pattern | None) -> str:
+def _brief(pattern: Pattern | None, schedule: Schedule | None) -> str:
     """The pattern as it would be written, without what is as it is by default; the rate of a Transformer's always."""
     if pattern is None:
         return ""
@@ -142,7 +144,8 @@ def _brief(pattern: Pattern | None) -> str:
         value = getattr(pattern, field.name)
         if value != field.default or (field.name == "rate" and isinstance(pattern, TransformerPattern)):
             parts.append(f"{field.name}={_ALL if _covers_all(value) else repr(value)}")
-    return f"{pattern.TYPE}({', '.join(parts)})"
+    over_time = "" if schedule is None else f", {schedule}"
+    return f"{pattern.TYPE}({', '.join(parts)}){over_time}"
 
 
 def _covers_all(size: Any) -> bool:

@@ -184,7 +184,7 @@ class _Surveyor:
         places = self.survey.places
         roles = [place for place in places if place.recommended or place.inside]
         for kind in (BATCH_NORM, CONVOLUTION, RECURRENT):
-            found = [place for place in places if place.kind == kind and fitting(kind, len(place.shape or ()), True)]
+            found = [place for place in places if place.kind == kind and _is_map_or_sequence(place)]
             found = [place for place in found if kind != CONVOLUTION or _is_wide(place)]
             if kind == CONVOLUTION and len(found) <= _CONVOLUTIONS_PER_BLOCK * len({place.block for place in roles}):
                 continue  # those of a Transformer cut patches and tell positions
@@ -194,9 +194,21 @@ class _Surveyor:
                 place.recommended = True
             if found:
                 break
-        for place in places:
-            if place.kind == BATCH_NORM and len(place.shape or ()) <= 2:
-                self.survey.unreachable.append(Unreachable(place.path, "its output is not a map (N, H, W, C)"))
+        if not any(place.recommended or place.inside for place in places):
+            self._recommend_features()
+
+    def _recommend_features(self) -> None:
+        """Recommends, in a network on tensors (N, C), batch norms, else dense layers but the last."""
+        flat = [place for place in self.survey.places if len(place.shape or ()) == 2]
+        norms = [place for place in flat if place.kind == BATCH_NORM]
+        dense = [place for place in flat if isinstance(place.layer, keras.layers.Dense)]
+        for place in norms or dense[:-1]:
+            place.recommended = True
+
+
+def _is_map_or_sequence(place: Place) -> bool:
+    rank = len(place.shape or ())
+    return rank > 2 and bool(fitting(place.kind, rank, True))
 
 
 def _is_wide(place: Place) -> bool:
