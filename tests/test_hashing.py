@@ -9,6 +9,7 @@ import scipy.stats
 import tensorflow as tf
 
 from tf_autodropout.masks import bernoulli, fold_in, make_key, random_bits
+from tf_autodropout.masks.division import divided
 from tf_autodropout.masks.hashing import counters, uniform_below
 
 LIMIT = 6.0
@@ -219,3 +220,14 @@ def test_counters_count():
     assert counters(2, 3).numpy().tolist() == [[0, 1, 2], [3, 4, 5]]
     assert counters(2, 3).dtype == tf.uint32
     assert (tf.function(lambda n: counters(n, 3))(tf.constant(2)).numpy() == counters(2, 3).numpy()).all()
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_divided_is_integer_division(jit_compile):
+    rng = np.random.default_rng(0)
+    by = np.array([1, 2, 3, 5, 7, 64, 65, 1000, 2**16 - 1, 2**16, 2**30 + 1, 2**31 - 2, 2**31 - 1])
+    near = (np.arange(1, 50)[:, None] * by).clip(0, 2**31 - 1)
+    x = np.concatenate([near - 1, near, (near + 1).clip(0, 2**31 - 1), rng.integers(0, 2**31, (5000, len(by)))])
+    quotient, rest = tf.function(divided, jit_compile=jit_compile)(tf.constant(x, tf.int32), tf.constant(by, tf.int32))
+    assert (quotient.numpy() == x // by).all()
+    assert (rest.numpy() == x % by).all()

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tf_autodropout.masks.cases import by_case
+from tf_autodropout.masks.conv import straight_factors
 from tf_autodropout.masks.draw import draw, drop, is_counted
 from tf_autodropout.masks.drop import Drop
 from tf_autodropout.masks.fusion import fused
@@ -158,7 +159,7 @@ def _apply_constant(h: tf.Tensor, values: Values, words: Words, data_format: str
         return first + tf.cast(zero, first.dtype), *others, *rate
 
     if cheap and _is_small(shape):
-        return _apply_small(h, ratio, drop(values, _sizes(h), drawn.tensors, data_format, token_axis).mask())
+        return _apply_small(h, ratio, _small_mask(values, _sizes(h), drawn.tensors, data_format, token_axis))
 
     @tf.custom_gradient
     def apply(h: tf.Tensor) -> Any:
@@ -173,12 +174,23 @@ def _apply_constant(h: tf.Tensor, values: Values, words: Words, data_format: str
     return apply(h)
 
 
-@tf.custom_gradient
-def _apply_small(h: tf.Tensor, ratio: tf.Tensor, dropped: tf.Tensor) -> Any:
+def _small_mask(
+    values: Values, sizes: tuple[Any, ...], drawn: tuple[tf.Tensor, ...], data_format: str, token_axis: int
+) -> tf.Tensor:
+    if isinstance(values, ConvValues) and (factors := straight_factors(values, sizes, drawn[0], data_format)):
+        return functools.reduce(tf.logical_and, factors)
+    return drop(values, sizes, drawn, data_format, token_axis).mask()
+
+
+def _apply_small(h: tf.Tensor, ratio: tf.Tensor, dropped: tf.Tensor) -> tf.Tensor:
     """Eq. 1 without compilation, which costs time at the first step and saves none where a map is small."""
-    scale = tf.cast(tf.minimum(ratio, float(h.dtype.max)), h.dtype)
-    nothing = tf.zeros((), h.dtype)
-    return tf.where(dropped, nothing, h * scale), lambda dy: (tf.where(dropped, nothing, dy * scale), None, None)
+    nothing, scale = tf.zeros((), h.dtype), _finite(ratio, h.dtype)
+
+    @tf.custom_gradient
+    def apply(h: tf.Tensor) -> Any:
+        return tf.where(dropped, nothing, h * scale), lambda dy: tf.where(dropped, nothing, dy * scale)
+
+    return apply(h)
 
 
 @functools.lru_cache(_KEPT_PASSES)
@@ -275,5 +287,10 @@ def _exact(dtype: tf.DType) -> tf.DType:
 
 
 def _equation_1(h: tf.Tensor, drop: Drop, ratio: tf.Tensor) -> tf.Tensor:
-    ratio = tf.minimum(ratio, float(h.dtype.max))  # float16 ends at 65504
-    return tf.where(drop.mask(), tf.zeros((), h.dtype), h * tf.cast(ratio, h.dtype))  # Eq. 1
+    return tf.where(drop.mask(), tf.zeros((), h.dtype), h * _finite(ratio, h.dtype))  # Eq. 1
+
+
+def _finite(ratio: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    if dtype == tf.float16:  # which ends at 65504
+        ratio = tf.minimum(ratio, float(dtype.max))
+    return tf.cast(ratio, dtype)

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_autodropout.masks.division import divided
 from tf_autodropout.masks.drop import Draws, Drop, once, ratio_of, times
 from tf_autodropout.masks.fusion import fused
-from tf_autodropout.masks.hashing import Words, bernoulli, fold_in, key_of, positive_bits
+from tf_autodropout.masks.hashing import Words, fold_in, is_drawn, key_of, positive, random_bits
 from tf_autodropout.masks.layout import MapLayout
 from tf_autodropout.masks.profile import FAR, Profile, dropped_before
-from tf_autodropout.masks.values import GEOMETRY_BITS, IDENTITY, ConvValues, is_constant
+from tf_autodropout.masks.values import GEOMETRY_BITS, IDENTITY, WORD_BITS, ConvValues, is_constant
 
 _ONE = 1 << GEOMETRY_BITS
 _AXIS_KEYS = (4, 1, 2)  # of depth, height and width; a map of one axis has the key of the height
@@ -48,11 +49,12 @@ def conv_draws(values: ConvValues, shape: tuple[Any, ...], words: Words, data_fo
     padded = c
     if is_constant(c):
         padded = 1 if c == 1 else next(size for size in _CHANNELS if size >= c)
-    groups = 1 if is_constant(values.share_c) else tf.where(tf.cast(values.share_c, tf.bool), c, 1)
-    draw = _drawer(dtype, all(profile.single for profile in profiles))
+    grouped = not is_constant(values.share_c)
+    groups = tf.where(tf.cast(values.share_c, tf.bool), c, 1) if grouped else 1
+    draw = _drawer(dtype, all(profile.single for profile in profiles), grouped)
     drawn = fused(draw, tf.TensorShape([None, padded if is_constant(padded) else None]))
     shifts, ratio = drawn(
-        _range(layout.n), _range(padded), _pack(*zip(*columns, strict=True)), _pack(c, values.rate, groups), *words
+        _range(layout.n), _range(padded), _pack(*zip(*columns, strict=True)), _pack(c, values.rate, groups, 1), *words
     )
     return Draws((shifts,), ratio)
 
@@ -78,6 +80,38 @@ def conv_drop(values: ConvValues, shape: tuple[Any, ...], shifts: tf.Tensor, dat
     return Drop(factors, times(layout.n, *layout.sizes, 1 if shared else layout.c))
 
 
+def straight_factors(
+    values: ConvValues, shape: tuple[Any, ...], shifts: tf.Tensor, data_format: str
+) -> tuple[tf.Tensor, ...]:
+    """Returns the factors of `conv_drop` by few operations, for all axes at once; nothing where that cannot be."""
+    layout = MapLayout.of(shape, data_format)
+    profiles = _profiles(values, len(layout.sizes))
+    bits = any(not profile.single for profile in profiles)
+    known = all(map(is_constant, (*layout.sizes, layout.c, *values[:-1])))
+    if not known or not is_straight(values) or (bits and any(profile.word == 0 for profile in profiles)):
+        return ()
+    c = 1 if values.share_c else layout.c
+    last = data_format == "channels_last"
+    longest, axes = max(layout.sizes), len(layout.sizes)
+    per_axis = (axes, 1, 1, 1)
+    cells = np.arange(longest, dtype=np.int32).reshape((-1, 1) if last else (1, -1))
+    base = cells + np.array([profile.length - 1 for profile in profiles], np.int32).reshape(per_axis)
+    shifts = shifts if shifts.shape[2] == c else shifts[:, :, :c]
+    place = tf.bitcast(base - tf.expand_dims(shifts, 2 if last else 3), tf.uint32)  # see `Profile.holds`
+    if bits:
+        word = np.array([profile.word for profile in profiles], np.uint32).reshape(per_axis)
+        one = tf.constant(1, tf.uint32)
+        shifted = tf.bitwise.right_shift(word, tf.minimum(place, tf.constant(WORD_BITS, tf.uint32)))
+        held = tf.equal(tf.bitwise.bitwise_and(shifted, one), one)
+    else:
+        held = place < np.array([profile.length for profile in profiles], np.uint32).reshape(per_axis)
+    factors = []
+    for axis, (factor, size) in enumerate(zip(tf.unstack(held), layout.sizes, strict=True)):
+        there = factor if size == longest else factor[:, :size] if last else factor[:, :, :size]
+        factors.append(tf.reshape(there, layout.along(axis, c)) if axes > 1 else there)
+    return tuple(factors)
+
+
 def spans(values: ConvValues, sizes: tuple[int, ...]) -> tuple[int, ...]:
     """Returns, for each axis of the pattern, the largest less the least coordinate of a cell of the map."""
     return tuple(span for _, span in _geometry(values, sizes))
@@ -89,14 +123,16 @@ def is_straight(values: ConvValues) -> bool:
 
 
 @functools.lru_cache
-def _drawer(dtype: tf.DType, single: bool) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
-    """`_draw` for a dtype, and for patterns that are known to be single runs: one function for all layers alike."""
-    return functools.partial(_draw, dtype, single)
+def _drawer(dtype: tf.DType, single: bool, grouped: bool) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+    """`_draw` for a dtype, for patterns known to be single runs, and for those that may share one draw by groups of
+    channels: one function for all layers alike."""
+    return functools.partial(_draw, dtype, single, grouped)
 
 
 def _draw(
     dtype: tf.DType,
     single: bool,
+    grouped: bool,
     examples: tf.Tensor,
     channels: tf.Tensor,
     table: tf.Tensor,
@@ -112,14 +148,18 @@ def _draw(
     Returns:
         Shifts, int32 (axes, N, C), and the ratio of Eq. 1 if nothing is turned.
     """
-    c, rate, groups = tf.unstack(numbers)
+    c, rate, groups, one = tf.unstack(numbers)
     axis_key, side, length, run, period, span, size = (row[:, None, None] for row in tf.unstack(table, 7))
-    index = tf.cast(tf.truncatediv(examples[:, None] * c + channels[None, :], groups), tf.uint32)  # (N, C)
-    key = key_of(*words)
-    covered, applied = tf.reduce_all(side > span), bernoulli(fold_in(key, _RATE_KEY), index, rate)
-    drawn = tf.where(covered, length - 1, positive_bits(fold_in(key, axis_key), index))  # (axes, N, C)
-    limit = tf.where(covered, FAR, span + length)
-    shifts = tf.truncatemod(tf.where(applied, drawn, FAR - 1), tf.where(applied, limit, FAR))
+    index = examples[:, None] * c + channels[None, :]  # (N, C)
+    if grouped:
+        index, _ = divided(index, groups)
+    index, key = tf.cast(index, tf.uint32), key_of(*words)
+    # One hash for the offsets of all axes and for the rate: (axes + 1, N, C).
+    bits = random_bits(fold_in(key, tf.concat([axis_key, tf.fill((1, 1, 1), _RATE_KEY)], 0)), index)
+    applied = is_drawn(bits[-1], rate)
+    _, drawn = divided(positive(bits[:-1]), span + length)  # (axes, N, C)
+    shifts = tf.where(applied, tf.where(tf.reduce_all(side > span), length - 1, drawn), FAR - 1)
+    shifts = tf.truncatediv(shifts, one)  # see `once`
     first = length - 1 - shifts  # the position of the profile at the first cell
     before, after = (dropped_before(place, length, run, None if single else period) for place in (first, first + size))
     dropped = tf.where(channels[None, :] < c, tf.reduce_prod(after - before, 0), 0)  # (N, C)

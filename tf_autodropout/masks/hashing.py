@@ -87,18 +87,22 @@ def key_of(words: tf.Tensor, replica: Any = None) -> Key:
 
 def uniform_below(key: Key, counter: tf.Tensor, limit: Any) -> tf.Tensor:
     """Draws int32 uniformly in `0 ... limit - 1`; the bias of the remainder is below limit / 2^31."""
-    return tf.truncatemod(positive_bits(key, counter), tf.cast(limit, tf.int32))
+    return tf.truncatemod(positive(random_bits(key, counter)), tf.cast(limit, tf.int32))
 
 
-def positive_bits(key: Key, counter: tf.Tensor) -> tf.Tensor:
-    """Returns 31 random bits for each `counter` as an int32 that is not negative."""
-    return tf.cast(tf.bitwise.right_shift(random_bits(key, counter), _u32(1)), tf.int32)
+def positive(bits: tf.Tensor) -> tf.Tensor:
+    """Returns 31 of 32 random bits as an int32 that is not negative."""
+    return tf.cast(tf.bitwise.right_shift(bits, _u32(1)), tf.int32)
 
 
 def bernoulli(key: Key, counter: tf.Tensor, threshold: Any) -> tf.Tensor:
     """Draws True with probability `threshold / 2^24` (see `RATE_BITS`)."""
-    bits = tf.bitwise.right_shift(random_bits(key, counter), _u32(32 - RATE_BITS))
-    return tf.cast(bits, tf.int32) < tf.cast(threshold, tf.int32)
+    return is_drawn(random_bits(key, counter), threshold)
+
+
+def is_drawn(bits: tf.Tensor, threshold: Any) -> tf.Tensor:
+    """True for `threshold / 2^24` of all random bits."""
+    return tf.cast(tf.bitwise.right_shift(bits, _u32(32 - RATE_BITS)), tf.int32) < tf.cast(threshold, tf.int32)
 
 
 def counters(*sizes: Any) -> tf.Tensor:

@@ -49,6 +49,10 @@ class MapLayout(NamedTuple):
             return tf.reshape(x, self._shape({0: n, self.channel_axis: c}))
         return tf.reshape(x, self._shape({0: -1, self.channel_axis: x.shape[1]}))
 
+    def along(self, axis: int, c: int) -> list[Any]:
+        """The shape in which (N, size, C) or (N, C, size), as the channels are, broadcasts over the other axes."""
+        return self._shape({0: -1, self.axes[axis]: self.sizes[axis], self.channel_axis: c})
+
     def on_axis(self, x: Any, axis: int) -> Any:
         """Numbers along one axis of the map, an array or a tensor -> broadcasts over all else."""
         return _reshape(x, self._shape({self.axes[axis]: -1}))

@@ -4,6 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_autodropout.masks.division import divided
 from tf_autodropout.masks.values import WORD_BITS, is_constant
 
 FAR = 2**31 - 1
@@ -63,8 +64,8 @@ def dropped_before(place: tf.Tensor, length: tf.Tensor, run: tf.Tensor, period: 
     place = tf.clip_by_value(place, 0, length)
     if period is None:
         return place
-    runs = tf.truncatediv(place, period)
-    return runs * run + tf.minimum(place - runs * period, run)
+    runs, rest = divided(place, period)
+    return runs * run + tf.minimum(rest, run)
 
 
 def _uint32(value: Any) -> tf.Tensor:
