@@ -147,6 +147,21 @@ def test_drop_block_draws_seeds_of_whole_blocks():
     assert (shared == shared[..., :1]).all()
 
 
+@pytest.mark.parametrize(
+    ("shape", "side", "agrees"), [((8, 8), 3, True), ((8, 8), 2, True), ((7, 7), 7, True), ((6, 10), 3, False)]
+)
+def test_drop_block_is_that_of_keras_cv_where_maps_are_square(shape, side, agrees):
+    """On others keras-cv bounds the rows of its seeds by the width, and drops more or less than was published."""
+    import keras_cv
+
+    maps = 10_000
+    theirs = keras_cv.layers.DropBlock2D(0.2, side, seed=1)(tf.ones((maps // 20, *shape, 20)), training=True).numpy()
+    dropped = (theirs == 0).sum((0, 3))
+    exact = drop_probability(tad.members.drop_block(side, 0.2), shape)
+    levels = [scipy.stats.binomtest(int(k), maps, p).pvalue for k, p in zip(dropped.flat, exact.flat, strict=True)]
+    assert (min(levels) > LEVEL) == agrees
+
+
 SCHEDULES = {
     "up": tad.Schedule.ramp_up(8),
     "down": tad.Schedule.ramp_down(8),

@@ -31,6 +31,10 @@ class DropBlockPattern(MapPattern):
     the map. The share that is dropped is near `rate` while that is small; cells near the border are dropped less
     often. The scale is Eq. 1's, which is DropBlock's own.
 
+    Of other implementations, torchvision's draws the same for odd sizes (it fails for even ones), keras-cv's on square
+    maps (on others it bounds the rows of its seeds by the width), timm's with `fast=False` and odd sizes (its default
+    draws seeds everywhere and cuts the blocks at the border).
+
     Args:
         size: Length of a block: cells, or a fraction of the map as text (`"1/4"`). One for all axes, or one for each.
             0 means no pattern: the identity.
