@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -29,31 +29,50 @@ from tf_autodropout.models.wide_resnet import wide_resnet_sites
 from tf_autodropout.patterns.document import write_text
 
 SPATIAL = (64, 32, 32, 64)
+SIGNAL = (64, 1024, 64)
+VOLUME = (16, 16, 16, 16, 64)
 TEXT = (64, 70, 410)
 TURNED = {"size": 4, "stride": 2, "repeat": 3, "rotate": 30, "shear_x": 0.25}
 STEP_BATCH = 64
-# name -> pattern, bar in graph mode, bar under XLA
-SPATIAL_ROWS: dict[str, tuple[Any, float, float]] = {
-    "axis-aligned, share_c": (tad.ConvPattern(4, 2, 3, share_c=True), 1.5, 1.2),
-    "axis-aligned, independent channels": (tad.ConvPattern(4, 2, 3), 2.5, 1.5),
-    "rotated and sheared, share_c": (tad.ConvPattern(**TURNED, share_c=True), 1.7, 1.3),
-    "rotated and sheared, independent channels": (tad.ConvPattern(**TURNED), 4, 3),
-    "elementwise: Dropout(0.2)": (tad.TransformerPattern(1, rate=0.2), 6, 4),
-}
-TEXT_ROWS: dict[str, tuple[Any, float, float]] = {
-    "shared along C": (tad.TransformerPattern(4, 2, share_c=True, rate=0.2), 2, 1.3),
-    "share_t": (tad.TransformerPattern(4, 2, share_t=True, rate=0.2), 5, 4),
-    "elementwise: Dropout(0.2)": (tad.TransformerPattern(1, rate=0.2), 6, 4),
-}
 
-NOTES = (
-    "One layer and two step times are over their bars in this run: axis-aligned masks of independent channels "
-    "under XLA, which were at 0.99 and 1.48 in two other runs of the same code or of the one before it; "
-    "rotated masks in a graph step, by a thousandth; and shared masks in a step under XLA, where a bare "
-    "multiply costs more (1.059). From one run of this benchmark to the next a line moves by two to five "
-    "points of a step and by half of a bare multiply for a layer, so no bar this close can be called met or "
-    "missed.",
-)
+
+class Row(NamedTuple):
+    """A line of a table: a pattern, its bars in graph mode and under XLA, and the schedule of the layer."""
+
+    pattern: Any
+    graph: float
+    xla: float
+    schedule: tad.Schedule | None = None
+
+    def layer(self, mutable: bool = False) -> keras.layers.Layer:
+        """Makes the layer."""
+        return tad.PatternDropout(self.pattern, seed=0, mutable=mutable, schedule=self.schedule)
+
+
+RAMP = tad.Schedule.ramp_up(1000)
+SPATIAL_ROWS = {
+    "axis-aligned, share_c": Row(tad.ConvPattern(4, 2, 3, share_c=True), 1.5, 1.2),
+    "axis-aligned, independent channels": Row(tad.ConvPattern(4, 2, 3), 2.5, 1.5),
+    "rotated and sheared, share_c": Row(tad.ConvPattern(**TURNED, share_c=True), 1.7, 1.3),
+    "rotated and sheared, independent channels": Row(tad.ConvPattern(**TURNED), 4, 3),
+    "elementwise: Dropout(0.2)": Row(tad.TransformerPattern(1, rate=0.2), 6, 4),
+    "axis-aligned, independent channels, on a schedule": Row(tad.ConvPattern(4, 2, 3), 2.5, 1.5, RAMP),
+    "axis-aligned, independent channels, in fractions": Row(tad.ConvPattern("1/8", "1/16", 3), 2.5, 1.5),
+    "elementwise: Dropout(0.2), on a schedule": Row(tad.TransformerPattern(1, rate=0.2), 6, 4, RAMP),
+    "DropBlock(7, 0.1)": Row(tad.members.drop_block(7), 6, 4),
+}
+LINE_ROWS = {
+    "axis-aligned, share_c": Row(tad.ConvPattern(4, 2, 3, share_c=True), 1.5, 1.2),
+    "axis-aligned, independent channels": Row(tad.ConvPattern(4, 2, 3), 2.5, 1.5),
+}
+VOLUME_ROWS = LINE_ROWS | {
+    "rotated and sheared, independent channels": Row(tad.ConvPattern(**TURNED), 4, 3),
+}
+TEXT_ROWS = {
+    "shared along C": Row(tad.TransformerPattern(4, 2, share_c=True, rate=0.2), 2, 1.3),
+    "share_t": Row(tad.TransformerPattern(4, 2, share_t=True, rate=0.2), 5, 4),
+    "elementwise: Dropout(0.2)": Row(tad.TransformerPattern(1, rate=0.2), 6, 4),
+}
 
 
 class BareMultiply(keras.layers.Layer):
@@ -70,7 +89,7 @@ class BareMultiply(keras.layers.Layer):
 
 def ours(name: str) -> Callable[[], keras.layers.Layer]:
     """Returns the maker of a layer with one of the patterns above."""
-    return partial(tad.PatternDropout, SPATIAL_ROWS[name][0])
+    return partial(tad.PatternDropout, SPATIAL_ROWS[name].pattern)
 
 
 # What stands at every batch-norm of a train step.
@@ -110,7 +129,7 @@ def medians(functions: dict[str, Callable[[], Any]], runs: int) -> dict[str, flo
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def layer_table(shape: tuple[int, ...], rows: dict[str, tuple[Any, float, float]], runs: int) -> list[str]:
+def layer_table(shape: tuple[int, ...], rows: dict[str, Row], runs: int) -> list[str]:
     """Times the pattern layers beside Keras' own."""
     rng = np.random.default_rng(0)
     h, dy = (tf.constant(rng.normal(size=shape), tf.float32) for _ in range(2))
@@ -121,10 +140,11 @@ def layer_table(shape: tuple[int, ...], rows: dict[str, tuple[Any, float, float]
         rivals["`keras.layers.SpatialDropout2D(0.2)`"] = lambda: keras.layers.SpatialDropout2D(0.2)
         rivals["`keras_cv.layers.DropBlock2D(0.2, 4)`"] = drop_block
     makers: dict[str, Callable[[], keras.layers.Layer]] = {"bare multiply": BareMultiply}
-    for name, (pattern, _, _) in rows.items():
-        makers[name] = lambda pattern=pattern: tad.PatternDropout(pattern, seed=0)
-        makers[f"{name}, in variables"] = lambda pattern=pattern: tad.PatternDropout(pattern, seed=0, mutable=True)
-    nothing = type(next(iter(rows.values()))[0])()
+    for name, row in rows.items():
+        makers[name] = row.layer
+        if not row.pattern.has_fractions and not isinstance(row.pattern, tad.DropBlockPattern):
+            makers[f"{name}, in variables"] = partial(row.layer, True)
+    nothing = type(next(iter(rows.values())).pattern)()
     makers["size 0, in variables"] = lambda: tad.PatternDropout(nothing, seed=0, mutable=True)
     makers |= rivals
     columns = []
@@ -145,7 +165,7 @@ def layer_table(shape: tuple[int, ...], rows: dict[str, tuple[Any, float, float]
         print(
             f"{shape} jit_compile={jit_compile}: bare {1e3 * bare:.2f} ms, {columns[-1]}", file=sys.stderr, flush=True
         )
-    bars = {name: (f"{graph:g}", f"{xla:g}") for name, (_, graph, xla) in rows.items()}
+    bars = {name: (f"{row.graph:g}", f"{row.xla:g}") for name, row in rows.items()}
     lines = [f"`{shape}` float32", "", "| | graph | bar | XLA | bar |", "|---|---:|---:|---:|---:|"]
     for name in makers:
         graph_bar, xla_bar = bars.get(name, ("", ""))
@@ -285,8 +305,6 @@ def step_table(runs: int) -> list[str]:
         f"Memory in graph mode: growth of the process's peak from batch 64 to 192 "
         f"({memory[0][none] / 2**20:.0f} MB without dropout). Under XLA: its buffer assignment "
         f"({memory[1][none] / 2**20:.0f} MB).",
-        "",
-        *NOTES,
     ]
 
 
@@ -304,7 +322,13 @@ def main() -> None:
     lines = ["# What masks cost", "", f"{environment()} Command: `python benchmarks/masks.py`.", ""]
     lines += [f"Forward and backward as multiples of a bare multiply, medians of {options.runs} interleaved runs.", ""]
     if options.only != "steps":
-        lines += layer_table(SPATIAL, SPATIAL_ROWS, options.runs) + layer_table(TEXT, TEXT_ROWS, options.runs)
+        for shape, rows in (
+            (SPATIAL, SPATIAL_ROWS),
+            (SIGNAL, LINE_ROWS),
+            (VOLUME, VOLUME_ROWS),
+            (TEXT, TEXT_ROWS),
+        ):
+            lines += layer_table(shape, rows, options.runs)
         lines += scale_table()
     if options.only != "layers":
         lines += step_table(max(2, 2 * options.runs // 3))

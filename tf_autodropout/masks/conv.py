@@ -54,7 +54,7 @@ def conv_draws(values: ConvValues, shape: tuple[Any, ...], words: Words, data_fo
     draw = _drawer(dtype, all(profile.single for profile in profiles), grouped)
     drawn = fused(draw, tf.TensorShape([None, padded if is_constant(padded) else None]))
     shifts, ratio = drawn(
-        _range(layout.n), _range(padded), _pack(*zip(*columns, strict=True)), _pack(c, values.rate, groups, 1), *words
+        _range(layout.n), _range(padded), _pack(*zip(*columns, strict=True)), _pack(c, values.rate, groups), *words
     )
     return Draws((shifts,), ratio)
 
@@ -148,7 +148,7 @@ def _draw(
     Returns:
         Shifts, int32 (axes, N, C), and the ratio of Eq. 1 if nothing is turned.
     """
-    c, rate, groups, one = tf.unstack(numbers)
+    c, rate, groups = tf.unstack(numbers)
     axis_key, side, length, run, period, span, size = (row[:, None, None] for row in tf.unstack(table, 7))
     index = examples[:, None] * c + channels[None, :]  # (N, C)
     if grouped:
@@ -159,7 +159,7 @@ def _draw(
     applied = is_drawn(bits[-1], rate)
     _, drawn = divided(positive(bits[:-1]), span + length)  # (axes, N, C)
     shifts = tf.where(applied, tf.where(tf.reduce_all(side > span), length - 1, drawn), FAR - 1)
-    shifts = tf.truncatediv(shifts, one)  # see `once`
+    shifts = tf.truncatemod(shifts, FAR)  # nothing changes, but they are computed once: see `once`
     first = length - 1 - shifts  # the position of the profile at the first cell
     before, after = (dropped_before(place, length, run, None if single else period) for place in (first, first + size))
     dropped = tf.where(channels[None, :] < c, tf.reduce_prod(after - before, 0), 0)  # (N, C)
