@@ -239,3 +239,12 @@ def test_a_store_of_version_0_1_with_the_seed_as_its_first_weight_loads(mutable)
     old = {str(int(name) + 1) if name.isdigit() else name: value for name, value in store.items()}
     layer.load_own_variables(old | {"0": np.array([7, 3], np.int32)})
     assert layer.seed_state.numpy().tolist() == [7, 3]
+
+
+def test_a_pattern_in_variables_on_maps_of_one_axis_in_a_graph():
+    pattern, x = tad.ConvPattern(size=2, repeat=2, stride=1), tf.ones((8, 10, 4))
+    layer = tad.PatternDropout(tad.ConvPattern(), seed=1, mutable=True)
+    layer(x)
+    layer.assign(pattern)
+    drawn = tf.function(lambda x: layer(x, training=True))(x)
+    np.testing.assert_array_equal(drawn, tad.PatternDropout(pattern, seed=1)(x, training=True))

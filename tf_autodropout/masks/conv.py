@@ -72,8 +72,10 @@ def conv_drop(values: ConvValues, shape: tuple[Any, ...], shifts: tf.Tensor, dat
         base = base + (profile.length - 1)
         placed = layout.on_plane(base) if len(base.shape) == 2 else layout.on_axis(base, axis)
         held.append(profile.holds(placed, layout.per_map(shift)))
-    if is_straight(values):
-        factors = tuple(map(once, held)) if len(held) > 1 else tuple(held)
+    if len(held) == 1:  # which cannot be turned
+        factors = tuple(held)
+    elif is_straight(values):
+        factors = tuple(map(once, held))
     else:
         *deep, rows, columns = held
         factors = (*deep, tf.logical_and(rows, columns))
