@@ -169,6 +169,14 @@ def test_any_integer_is_a_seed(seed):
     assert (step(layer) != step(tad.PatternDropout(CONV, seed=seed + 1))).any()
 
 
+def test_seeds_beyond_32_bits_are_seeds_of_their_own():
+    masks = {}
+    for seed in (0, 1, 2**32, 2**32 + 1, -1, 2**32 - 1, 2**64):
+        layer = tad.PatternDropout(tad.members.dropout(0.5), seed=seed)
+        masks[layer(tf.ones((1, 8, 16)), training=True).numpy().tobytes()] = seed
+    assert len(masks) == 7
+
+
 def test_keras_random_state_fixes_layers_without_a_seed():
     def pair():
         return [step(tad.PatternDropout(CONV)).tobytes() for _ in range(2)]

@@ -23,6 +23,7 @@ from tf_autodropout.masks import (
     encode_schedule,
     encode_vector,
     is_silent,
+    seed_word,
 )
 from tf_autodropout.masks.layout import MapLayout
 from tf_autodropout.masks.values import InVariable, Values, at_step
@@ -125,7 +126,7 @@ class PatternDropout(keras.layers.Layer):
         self._warned = False
         # (seed, step): the mask of a step is a pure function of these two and of the replica. Held as Keras holds the
         # seed of its own Dropout: no weight, so that weights fit models with and without patterns.
-        self.seed_generator = keras.random.SeedGenerator(self.seed & 0xFFFFFFFF, name=self.name)
+        self.seed_generator = keras.random.SeedGenerator(seed_word(self.seed), name=self.name)
         if hasattr(self, "_track_trackable"):  # TensorFlow's: or else a SavedModel would not hold it
             self._track_trackable(self.seed_generator.state.value, "seed_state")
         if mutable:
@@ -191,7 +192,7 @@ class PatternDropout(keras.layers.Layer):
     def reseed(self, seed: int) -> None:
         """Starts the layer's random sequence, and its schedule, anew from `seed`."""
         self.seed = _check_seed(seed)
-        self.seed_state.assign([self.seed & 0xFFFFFFFF, 0])
+        self.seed_state.assign([seed_word(self.seed), 0])
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         self._see(inputs.shape)

@@ -10,8 +10,10 @@ between its two multiplications, so that two keys never give shifted copies of o
 
 import numbers
 import operator
+import zlib
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 RATE_BITS = 24  # a rate is compared as a 24-bit integer: 1.0 is then exactly "always"
@@ -61,6 +63,11 @@ def make_key(seed: Any) -> Key:
     return key_of(words_of(seed))
 
 
+def seed_word(seed: int) -> int:
+    """Returns a seed as 32 bits: itself where it has no more, else a checksum of it."""
+    return seed if 0 <= seed < 2**32 else zlib.crc32(str(seed).encode())
+
+
 def words_of(seed: Any) -> tf.Tensor:
     """Returns a seed as a small tensor, which compiled functions take: integers (2,) for a pair, (3,) for an int.
 
@@ -72,6 +79,8 @@ def words_of(seed: Any) -> tf.Tensor:
     if tf.is_tensor(seed) and seed.shape == (2,):
         return seed
     try:
+        if not isinstance(seed, list | tuple | np.ndarray):
+            raise TypeError
         first, second = (operator.index(word) & 0xFFFFFFFF for word in seed)
     except (TypeError, ValueError):
         raise ValueError(f"Invalid value for 'seed'. Expected an int or two ints. Received: seed={seed!r}") from None
