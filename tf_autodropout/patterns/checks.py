@@ -5,12 +5,22 @@ import numbers
 from typing import Any
 
 LONGEST = 2**30  # cells a pattern may span: masks count in int32
+_SHOWN = 200  # characters
 WHOLE = LONGEST  # a size that covers every map and every sequence
 
 
 def invalid(name: str, expected: str, received: Any) -> ValueError:
     """Builds the one kind of error this package raises for a bad value."""
-    return ValueError(f"Invalid value for '{name}'. Expected {expected}. Received: {name}={received!r}")
+    return ValueError(f"Invalid value for '{name}'. Expected {expected}. Received: {name}={shown(received)}")
+
+
+def shown(value: Any) -> str:
+    """Returns a value as an error message shows it, cut where it is long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of more digits than Python writes, endless nesting
+        return f"a value of type {type(value).__name__} too large to show"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def check_int(name: str, value: Any, minimum: int) -> int:
@@ -57,4 +67,4 @@ def scaled_length(length: int, factor: float) -> int:
     """Scales a count of cells, half up; what was there stays at least one cell, what covers all does so."""
     if length == WHOLE:
         return WHOLE
-    return max(1, math.floor(length * factor + 0.5)) if length else 0
+    return max(1, math.floor(min(length * factor + 0.5, WHOLE))) if length else 0

@@ -94,6 +94,8 @@ class ConvPattern(MapPattern):
         }
         if abs(1.0 - checked["shear_x"] * checked["shear_y"]) < _SINGULAR:
             raise invalid("shear_y", "shear_x * shear_y != 1 (such a shear flattens the plane)", self.shear_y)
+        if checked["repeat"] > LONGEST:
+            raise invalid("repeat", f"an integer <= {LONGEST}", self.repeat)
         size, stride = checked["size"], checked["stride"]
         if checked["repeat"] * (longest(size) + longest(stride)) > LONGEST:
             raise invalid("size", f"repeat * (size + stride) <= {LONGEST}", self.size)

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from tf_autodropout.patterns.checks import shown
+
 FORMAT = "tf_autodropout"
 FORMAT_VERSION = 1
 
@@ -45,8 +47,8 @@ class Document:
                 unknown field, a value of the wrong type. Nothing is guessed.
         """
         try:
-            fields = json.loads(text)
-        except (json.JSONDecodeError, TypeError) as error:
+            fields = json.loads(text, object_pairs_hook=_without_duplicates)
+        except (ValueError, TypeError, RecursionError) as error:
             raise DocumentError(f"{where}: not valid JSON ({error})") from None
         if not isinstance(fields, dict):
             raise DocumentError(f"{where}: expected a JSON object. Received: {type(fields).__name__}")
@@ -56,7 +58,7 @@ class Document:
                 raise DocumentError(f"{where}: missing field '{key}' (expected {expected!r})")
             received = fields.pop(key)
             if received != expected or isinstance(received, bool):
-                raise DocumentError(f"{where}: field '{key}': expected {expected!r}. Received: {received!r}")
+                raise DocumentError(f"{where}: field '{key}': expected {expected!r}. Received: {shown(received)}")
         return cls.from_dict(fields, where)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -71,6 +73,14 @@ class Document:
         except UnicodeDecodeError as error:
             raise DocumentError(f"{path}: not valid JSON ({error})") from None
         return cls.from_json(text, where=str(path))
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        twice = next(name for name in fields if sum(name == other for other, _ in pairs) > 1)
+        raise ValueError(f"field {shown(twice)} stands there twice")
+    return fields
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

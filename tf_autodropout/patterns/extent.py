@@ -1,6 +1,7 @@
 """Lengths of a pattern along the axes of a map: cells, or fractions of the map."""
 
 import math
+import re
 from fractions import Fraction
 from typing import Any
 
@@ -11,6 +12,7 @@ Extent = Length | tuple[Length, ...]  # one for all axes, or one for each
 
 AXES = {1: "(T,)", 2: "(height, width)", 3: "(depth, height, width)"}
 _LARGEST_DENOMINATOR = 10**6
+_FRACTION = re.compile(r"\d{1,7}/\d{1,7}|\d{0,7}\.\d{1,7}")
 
 
 def check_extent(name: str, value: Any) -> Extent:
@@ -84,8 +86,8 @@ def _check_length(name: str, value: Any) -> Length:
     if not isinstance(value, str):
         return check_int(name, value, 0)
     try:
-        fraction = Fraction(value)
-    except (ValueError, ZeroDivisionError):
+        fraction = Fraction(value if _FRACTION.fullmatch(value) else 0)
+    except ZeroDivisionError:
         fraction = Fraction(0)
     if not 0 < fraction < 1 or fraction.denominator > _LARGEST_DENOMINATOR:
         raise invalid(name, "cells as an integer >= 0, or a fraction of the map between 0 and 1 as text ('1/4')", value)

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from tf_autodropout.patterns.checks import check_factor
+from tf_autodropout.patterns.checks import check_factor, shown
 from tf_autodropout.patterns.conv_pattern import ConvPattern
 from tf_autodropout.patterns.document import Document, DocumentError, check_fields
 from tf_autodropout.patterns.drop_block_pattern import DropBlockPattern
@@ -47,14 +47,16 @@ class PatternSet(Document, Mapping[str, Pattern]):
         if not isinstance(patterns, Mapping):
             raise TypeError(f"Expected 'patterns' to be a mapping of sites to patterns. Received: {patterns!r}")
         for site, pattern in patterns.items():
-            if not isinstance(site, str) or not site:
-                raise ValueError(f"Expected site names to be non-empty strings. Received: {site!r}")
+            if not isinstance(site, str) or not site or not site.isprintable():
+                raise ValueError(f"Expected site names to be non-empty strings. Received: {shown(site)}")
             if not isinstance(pattern, Pattern):
                 raise TypeError(f"Expected a pattern at site '{site}'. Received: {pattern!r}")
         try:
             notes = json.loads(json.dumps(dict(provenance or {}), allow_nan=False))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"Expected 'provenance' to be a JSON object. Received: {provenance!r} ({error})") from None
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(
+                f"Expected 'provenance' to be a JSON object. Received: {shown(provenance)} ({error})"
+            ) from None
         object.__setattr__(self, "_patterns", dict(patterns))
         object.__setattr__(self, "_provenance", notes)
 
@@ -103,7 +105,7 @@ class PatternSet(Document, Mapping[str, Pattern]):
         check_fields(fields, {"patterns", "provenance"}, where)
         for name, value in fields.items():
             if not isinstance(value, dict):
-                raise DocumentError(f"{where}: field '{name}': expected a JSON object. Received: {value!r}")
+                raise DocumentError(f"{where}: field '{name}': expected a JSON object. Received: {shown(value)}")
         patterns = {
             site: pattern_from_dict(value, f"{where}: site '{site}'") for site, value in fields["patterns"].items()
         }
@@ -142,11 +144,13 @@ def pattern_from_dict(fields: Any, where: str) -> Pattern:
         DocumentError: a missing or unknown field, type or value; the message begins with `where`.
     """
     if not isinstance(fields, dict):
-        raise DocumentError(f"{where}: expected a JSON object. Received: {fields!r}")
+        raise DocumentError(f"{where}: expected a JSON object. Received: {shown(fields)}")
     rest = dict(fields)
     kind = rest.pop("type", None)
     if kind is None:
         raise DocumentError(f"{where}: missing field 'type'")
     if not isinstance(kind, str) or kind not in _PATTERN_TYPES:
-        raise DocumentError(f"{where}: field 'type': expected one of {', '.join(_PATTERN_TYPES)}. Received: {kind!r}")
+        raise DocumentError(
+            f"{where}: field 'type': expected one of {', '.join(_PATTERN_TYPES)}. Received: {shown(kind)}"
+        )
     return _PATTERN_TYPES[kind].from_dict(rest, where)
