@@ -14,7 +14,8 @@ def sites(model: keras.Model, every: bool = False) -> SiteTable:
 
     Recommended are the outputs of batch normalizations on maps (the paper's placement in ConvNets), where there are
     none those of convolutions; in attention blocks, whatever their classes, query, key, value, softmax, output, ffn
-    and residual; in a recurrent network what its recurrent layers return. Layers are found wherever they are: in the
+    and residual; in a recurrent network what its recurrent layers return; in a network on features `(N, C)` its batch
+    norms, or else its dense layers but the last. Layers are found wherever they are: in the
     graph, inside other layers, in the Python code of a subclassed model. What attention is, and what ends a branch, is
     read from what a training step computes.
 
