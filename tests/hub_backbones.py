@@ -125,12 +125,16 @@ def _cspnet() -> keras.Model:
         stem_filters=8,
         stem_kernel_size=3,
         stem_strides=2,
-        stackwise_depth=[1, 1],
+        stackwise_depth=[1, 2],
         stackwise_strides=[1, 2],
         stackwise_num_filters=[8, 16],
         block_type="dark_block",
         stage_type="csp",
+        bottle_ratio=[0.5, 1.0],
+        block_ratio=[1.0, 0.5],
+        expand_ratio=[2.0, 1.0],
         stem_padding="same",
+        down_growth=True,
         image_shape=IMAGE,
     )
 
@@ -450,7 +454,7 @@ def inputs_of(model: keras.Model, seed: int = 0) -> Any:
         sound = tensor.shape[1:] == (None, 1)  # of which a first convolution takes long strides
         shape = [2, *((1024 if sound else 8) if size is None else size for size in tensor.shape[1:])]
         name = tensor.name
-        if "padding_mask" in name:
+        if name in ("padding_mask", "box_labels") or name.endswith("_padding_mask"):  # a box is there or is not
             return np.ones(shape, tensor.dtype)
         if "int" in tensor.dtype:
             high = 2 if "segment" in name else 8

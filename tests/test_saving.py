@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 
 import keras
 import keras_nlp
@@ -11,7 +12,8 @@ import pytest
 import tensorflow as tf
 
 import tf_autodropout as tad
-from tf_autodropout.layers import pattern_layers
+from tf_autodropout import layers
+from tf_autodropout.layers import pattern_layers, pattern_transformer, relative_attention, segment_memory
 
 PATTERNS = {
     "maps": (tad.ConvPattern(size=2, stride=1, repeat=2, rotate=30), (4, 7, 6, 3)),
@@ -139,3 +141,34 @@ def test_a_process_that_made_no_model_loads_them_with_their_patterns(tmp_path):
     assert run.returncode == 0, run.stderr[-3000:]
     wanted = [[model.count_params(), [str(site.pattern) for site in tad.sites(model)]] for model in models.values()]
     assert json.loads(run.stdout.splitlines()[-1]) == wanted
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        tad.PatternDropout,
+        layers.PatternAttention,
+        pattern_transformer.PatternTransformerEncoder,
+        pattern_transformer.PatternTransformerDecoder,
+        relative_attention.RelativeAttention,
+        segment_memory.SegmentMemory,
+    ],
+)
+def test_a_saved_layer_names_what_loads_it_where_keras_does_not_know_it(kind):
+    assert keras.saving.get_registered_name(kind).startswith("tf_autodropout.load_model>")
+
+
+@pytest.mark.parametrize("kind", PATTERNS)
+def test_files_with_the_names_of_version_0_1(kind, tmp_path):
+    model = make(kind)
+    model.save(tmp_path / "now.keras")
+    with zipfile.ZipFile(tmp_path / "now.keras") as now, zipfile.ZipFile(tmp_path / "old.keras", "w") as old:
+        for name in now.namelist():
+            content = now.read(name)
+            if name == "config.json":
+                assert b"tf_autodropout.load_model>" in content
+                content = content.replace(b"tf_autodropout.load_model>", b"tf_autodropout>")
+            old.writestr(name, content)
+    loaded = keras.saving.load_model(tmp_path / "old.keras")
+    assert the_layer(loaded).pattern == the_layer(model).pattern
+    assert keras.saving.get_registered_name(type(the_layer(loaded))).startswith("tf_autodropout.load_model>")

@@ -13,11 +13,12 @@ from typing import Any
 import keras
 import keras_nlp
 
+from tf_autodropout.layers.keras_internals import attention_axes, unlocked, untrack
 from tf_autodropout.layers.pattern_attention import PatternAttention
 from tf_autodropout.layers.pattern_dropout import PatternDropout
 from tf_autodropout.layers.pattern_transformer import PatternTransformerDecoder, PatternTransformerEncoder
 from tf_autodropout.layers.patterned import OUTPUT, Patterned, twin_of
-from tf_autodropout.layers.site_layers import ATTENTION_SITES, SCORES, TRANSFORMER_SITES, unlocked
+from tf_autodropout.layers.site_layers import ATTENTION_SITES, SCORES, TRANSFORMER_SITES
 from tf_autodropout.patterns import Pattern, Schedule
 
 _TWINS: dict[type, type] = {
@@ -36,7 +37,7 @@ def inner_sites(layer: Any) -> Sequence[str]:
     if kind not in _TWINS or not layer.built:
         return ()
     if kind is keras.layers.MultiHeadAttention:
-        return (*ATTENTION_SITES, SCORES) if tuple(layer._attention_axes or (1,)) == (1,) else ()
+        return (*ATTENTION_SITES, SCORES) if attention_axes(layer) == (1,) else ()
     return (*TRANSFORMER_SITES, SCORES)
 
 
@@ -82,7 +83,7 @@ def release(layer: Any) -> None:
     """Takes the pattern sites out of an adopted layer: the plain layer with the same variables is left."""
     with unlocked(layer):
         for one in dict.values(layer.pattern_layers):
-            layer._tracker.untrack(one)
+            untrack(layer, one)
         for name in ("pattern_layers", "patterns", "pattern_seed", "mutable"):
             layer.__dict__.pop(name, None)
     layer.__class__ = plain_type(layer)

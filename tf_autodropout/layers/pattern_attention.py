@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from tf_autodropout.layers.registration import registered
 from tf_autodropout.layers.site_layers import (
     ATTENTION_SITES,
     SCORES,
@@ -18,7 +19,7 @@ from tf_autodropout.layers.site_layers import (
 from tf_autodropout.patterns import Schedule
 
 
-@keras.saving.register_keras_serializable(package="tf_autodropout")
+@registered
 class PatternAttention(keras.layers.MultiHeadAttention):
     """`keras.layers.MultiHeadAttention` with a pattern at query, key, value, softmax and output.
 

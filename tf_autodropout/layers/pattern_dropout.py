@@ -11,8 +11,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_autodropout.layers.keras_internals import all_layers, save_with_layer
 from tf_autodropout.layers.recomputation import drawn_once
 from tf_autodropout.layers.recording import current_observer
+from tf_autodropout.layers.registration import registered
 from tf_autodropout.layers.sampling import current_sample
 from tf_autodropout.masks import (
     apply_pattern,
@@ -42,7 +44,7 @@ from tf_autodropout.patterns.strength import map_pattern, token_pattern
 _KEPT = 4096  # encoded patterns
 
 
-@keras.saving.register_keras_serializable(package="tf_autodropout")
+@registered
 class PatternDropout(keras.layers.Layer):
     """Drops a structured pattern while training, and is the identity at inference.
 
@@ -123,12 +125,11 @@ class PatternDropout(keras.layers.Layer):
         self.supports_masking = True
         self._values: Any = None
         self._map: tuple[int | None, ...] | None = None  # sizes of the map as last seen
-        self._warned = False
+        self._warned = self._is_off = False
         # (seed, step): the mask of a step is a pure function of these two and of the replica. Held as Keras holds the
         # seed of its own Dropout: no weight, so that weights fit models with and without patterns.
         self.seed_generator = keras.random.SeedGenerator(seed_word(self.seed), name=self.name)
-        if hasattr(self, "_track_trackable"):  # TensorFlow's: or else a SavedModel would not hold it
-            self._track_trackable(self.seed_generator.state.value, "seed_state")
+        save_with_layer(self, self.seed_generator.state.value, "seed_state")
         if mutable:
             vector = self._encoded()
             self._values = self.add_weight(
@@ -175,7 +176,7 @@ class PatternDropout(keras.layers.Layer):
             raise TypeError(
                 f"Site '{self.site}' needs a {type(self._pattern).__name__}. Received: {type(pattern).__name__}"
             )
-        self._pattern = pattern
+        self._pattern, self._is_off = pattern, False
         self._values.assign(self._encoded())
 
     def assign_schedule(self, schedule: Schedule | None) -> None:
@@ -188,6 +189,18 @@ class PatternDropout(keras.layers.Layer):
         self._check_mutable("schedule")
         self._schedule = check_schedule(schedule)
         self._values.assign(self._encoded())
+
+    def switch_off(self) -> None:
+        """Lets the layer drop nothing until `assign`: for one that somebody's own code holds and goes on calling."""
+        self._pattern = type(self._pattern)()  # of a number: 0
+        self._is_off = True
+        if self.mutable:
+            self._values.assign(self._encoded())
+
+    @property
+    def is_off(self) -> bool:
+        """True for a layer that drops nothing and is not there for patterns to come."""
+        return self.pattern.is_identity and (self._is_off or not self.mutable)
 
     def reseed(self, seed: int) -> None:
         """Starts the layer's random sequence, and its schedule, anew from `seed`."""
@@ -367,7 +380,7 @@ def _of_strength(strength: float, sizes: tuple[int | None, ...]) -> Pattern:
 def pattern_layers(model: keras.Model) -> dict[str, list[PatternDropout]]:
     """Returns the pattern layers of a model by site."""
     found: dict[str, list[PatternDropout]] = {}
-    for layer in model._flatten_layers(include_self=False, recursive=True):
+    for layer in all_layers(model):
         if isinstance(layer, PatternDropout) and layer not in found.get(layer.site, []):
             found.setdefault(layer.site, []).append(layer)
     return found

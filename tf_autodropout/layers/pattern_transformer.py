@@ -11,8 +11,10 @@ import keras
 import keras_nlp
 from keras import ops
 
+from tf_autodropout.layers.keras_internals import output_projected, projected
 from tf_autodropout.layers.pattern_dropout import PatternDropout
 from tf_autodropout.layers.recording import current_observer
+from tf_autodropout.layers.registration import registered
 from tf_autodropout.layers.sampling import current_sample
 from tf_autodropout.layers.site_layers import (
     ATTENTION_SITES,
@@ -69,9 +71,9 @@ class _SevenSites(keras.layers.Layer):
 
     def _attend(self, attention: Any, dropout: Any, x: Any, source: Any, part: str, mask: Any, training: Any) -> Any:
         drop = self._drop(part)
-        query, key, value = attention._query_dense(x), attention._key_dense(source), attention._value_dense(source)
+        query, key, value = projected(attention, x, source)
         context, _ = attend(attention, drop, query, key, value, mask, training=training)
-        x = drop["output"](attention._output_dense(context), training=training)
+        x = drop["output"](output_projected(attention, context), training=training)
         return dropout(x, training=training)
 
     def _feed_forward_block(self, x: Any, training: Any) -> Any:
@@ -92,7 +94,7 @@ _ATTENTION_PART = (*ATTENTION_SITES, SCORES, "residual")
 _FEED_FORWARD_PART = ("ffn", "residual")
 
 
-@keras.saving.register_keras_serializable(package="tf_autodropout")
+@registered
 class PatternTransformerEncoder(_SevenSites, keras_nlp.layers.TransformerEncoder):
     """`keras_nlp.layers.TransformerEncoder` with the seven sites of the paper and the same variables.
 
@@ -145,7 +147,7 @@ class PatternTransformerEncoder(_SevenSites, keras_nlp.layers.TransformerEncoder
         return self._feed_forward_block(x, training)
 
 
-@keras.saving.register_keras_serializable(package="tf_autodropout")
+@registered
 class PatternTransformerDecoder(_SevenSites, keras_nlp.layers.TransformerDecoder):
     """`keras_nlp.layers.TransformerDecoder` with the seven sites of the paper and the same variables.
 

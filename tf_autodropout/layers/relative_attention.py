@@ -7,6 +7,7 @@ import keras
 import keras_nlp
 from keras import ops
 
+from tf_autodropout.layers.registration import registered
 from tf_autodropout.layers.seeding import site_seed
 from tf_autodropout.layers.site_layers import (
     ATTENTION_SITES,
@@ -20,7 +21,7 @@ from tf_autodropout.patterns import Schedule
 from tf_autodropout.patterns.checks import check_int
 
 
-@keras.saving.register_keras_serializable(package="tf_autodropout")
+@registered
 class RelativeAttention(keras.layers.Layer):
     """Causal self-attention over a segment and what is remembered of the tokens before it.
 

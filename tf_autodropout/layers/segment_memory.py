@@ -6,8 +6,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from tf_autodropout.layers.registration import registered
 
-@keras.saving.register_keras_serializable(package="tf_autodropout")
+
+@registered
 class SegmentMemory(keras.layers.Layer):
     """Appends the inputs of each layer to the memory and forgets what is older than its length.
 

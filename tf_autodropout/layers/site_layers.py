@@ -1,12 +1,18 @@
 """The pattern layers inside a layer that has several sites."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
+from tf_autodropout.layers.keras_internals import (
+    masked_softmax,
+    scaled_queries,
+    sublayers,
+    unlocked,
+    with_own_dropout,
+)
 from tf_autodropout.layers.pattern_dropout import PatternDropout
 from tf_autodropout.layers.seeding import site_seed
 from tf_autodropout.patterns import PatternSet, Schedule, TransformerPattern, patterns_for
@@ -72,23 +78,11 @@ def site_layers(
     }
 
 
-@contextmanager
-def unlocked(layer: keras.layers.Layer) -> Iterator[None]:
-    """Lets a layer that is built take up or give away sublayers, as Keras does for LoRA."""
-    locked = layer._tracker.locked
-    layer._tracker.unlock()
-    try:
-        yield
-    finally:
-        if locked:
-            layer._tracker.lock()
-
-
 def hold(layer: keras.layers.Layer, pattern_layers: dict[str, PatternDropout]) -> None:
     """Makes pattern layers the first sublayers of a layer, be it built or not: the order of variables is the same."""
     with unlocked(layer):
         layer.pattern_layers = pattern_layers
-    layer._layers.sort(key=lambda one: not isinstance(one, PatternDropout))
+    sublayers(layer).sort(key=lambda one: not isinstance(one, PatternDropout))
 
 
 def sites_config(layer: Any, layers: Mapping[str, PatternDropout]) -> dict[str, Any]:
@@ -136,10 +130,10 @@ def attend(
     query = drop["query"](query, training=training)  # (N, T, heads, dim)
     key = drop["key"](key, training=training)
     value = drop["value"](value, training=training)
-    scores = ops.einsum("nqhd,nkhd->nhqk", query * attention._inverse_sqrt_key_dim, key)
+    scores = ops.einsum("nqhd,nkhd->nhqk", scaled_queries(attention, query), key)
     if SCORES in drop:
         scores = drop[SCORES](scores, training=training)
-    probabilities = attention._masked_softmax(scores, attention_mask)  # (N, heads, queries, keys)
+    probabilities = masked_softmax(attention, scores, attention_mask)  # (N, heads, queries, keys)
     probabilities = drop["softmax"](probabilities, training=training)
-    probabilities = attention._dropout_layer(probabilities, training=training)  # Keras' own `dropout`
+    probabilities = with_own_dropout(attention, probabilities, training)
     return ops.einsum("nhqk,nkhd->nqhd", probabilities, value), probabilities

@@ -15,10 +15,24 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.src.ops.function import make_node_key
-from keras.src.ops.node import Node
-from keras.src.saving.keras_saveable import KerasSaveable
-from keras.src.utils.tracking import Tracker
+
+from tf_autodropout.layers.keras_internals import (
+    CALLS,
+    HISTORY,
+    KerasSaveable,
+    Node,
+    Tracker,
+    calls_of,
+    has_value,
+    maker,
+    maker_index,
+    name_calls_anew,
+    nodes_of,
+    put_calls_in_order,
+    slot_key,
+    state_beside_value,
+    take_identities,
+)
 
 _COMPILED = ("train_function", "test_function", "predict_function")  # of the model that traced them; made anew by `fit`
 _TENSORFLOW = ("tensorflow", "tensorflow_text")
@@ -64,16 +78,12 @@ class _Web:
     def finish(self) -> None:
         """Does what can be done when all is there: the order of calls, and what is known by the identity of another."""
         for old, new in self._operations:
-            self._sort_calls(old, new)
+            put_calls_in_order(new, [self._made[id(node)] for node in calls_of(old) if id(node) in self._made])
         for _, new in self._operations:
             if isinstance(new, keras.Function):
-                nodes = [node for level in new._nodes_by_depth.values() for node in level]
-                keys = [make_node_key(node.operation, node.operation._inbound_nodes.index(node)) for node in nodes]
-                new.__dict__["_nodes"] = set(keys)
+                name_calls_anew(new)
         for old, new in self._trackers:
-            new.stored_ids = {
-                name: {id(self._made[one]) for one in ids if one in self._made} for name, ids in old.stored_ids.items()
-            }
+            take_identities(new, old, self._made)
         for optimizer in self._optimizers:
             for table in vars(optimizer).values():
                 if isinstance(table, dict) and table.keys() & self._variable_keys.keys():
@@ -205,7 +215,7 @@ class _Web:
 
     @_new.register(keras.Variable)
     def _keras_variable(self, x: Any) -> Any:
-        if x._value is None:  # built later
+        if not has_value(x):
             return self._object(x)
         new = keras.Variable(
             tf.convert_to_tensor(x.value),  # a variable would be taken over
@@ -215,11 +225,10 @@ class _Web:
             synchronization=x.synchronization,
             name=x.name,
         )
-        self._variable_keys[x.value._unique_id] = new.value._unique_id
+        self._variable_keys[slot_key(x)] = slot_key(new)
         self._keep(x, new)
-        for name, value in vars(x).items():
-            if name not in ("_value", "_initializer"):
-                new.__dict__[name] = self.copied(value)  # its path, its regularizer
+        for name, value in state_beside_value(x).items():
+            new.__dict__[name] = self.copied(value)
         return new
 
     @_new.register(tf.Variable)
@@ -254,13 +263,12 @@ class _Web:
     def _operation(self, x: Any) -> Any:
         new = self._keep(x, object.__new__(type(x)))
         self._operations.append((x, new))
-        new.__dict__.update(_inbound_nodes=[], _outbound_nodes=[])
+        new.__dict__.update({name: [] for name in CALLS})
         if isinstance(x, keras.Function):  # in its order: to go from a tensor to its sources would nest without end
-            for depth in sorted(x._nodes_by_depth, reverse=True):
-                for node in x._nodes_by_depth[depth]:
-                    self.copied(node)
+            for node in nodes_of(x):
+                self.copied(node)
         for name, value in vars(x).items():
-            if name not in ("_inbound_nodes", "_outbound_nodes"):  # calls outside of the model stay outside
+            if name not in CALLS:  # calls outside of the model stay outside
                 new.__dict__[name] = None if name in _COMPILED else self.copied(value)
         return new
 
@@ -275,26 +283,17 @@ class _Web:
 
     @_new.register(keras.KerasTensor)
     def _tensor(self, x: Any) -> Any:
-        history = getattr(x, "_keras_history", None)
-        if history is None or history.operation is None:
+        if (made_by := maker(x)) is None:
             return self._symbol(x)
-        node = self.copied(history.operation._inbound_nodes[history.node_index])
+        node = self.copied(made_by)
         # Keras makes other objects for one and the same tensor, an InputLayer for one.
-        return self._made.get(id(x), node.outputs[history.tensor_index])
+        return self._made.get(id(x), node.outputs[maker_index(x)])
 
     def _symbol(self, x: Any) -> Any:
         """A tensor of the graph without its history, which the call that makes it gives."""
         new = object.__new__(type(x))
-        new.__dict__.update({name: value for name, value in vars(x).items() if name != "_keras_history"})
+        new.__dict__.update({name: value for name, value in vars(x).items() if name != HISTORY})
         return new
-
-    def _sort_calls(self, old: Any, new: Any) -> None:
-        """Brings the calls of an operation into the order of the original's."""
-        nodes = [self._made[id(node)] for node in old._inbound_nodes if id(node) in self._made]
-        new._inbound_nodes[:] = nodes
-        for index, node in enumerate(nodes):
-            for tensor in node.outputs:
-                tensor._keras_history = tensor._keras_history._replace(node_index=index)
 
 
 def _is_tensorflows(kind: type) -> bool:

@@ -4,21 +4,28 @@ Nothing is called anew but the layers put in. So every tensor that a model keeps
 every list of layers (those that a KerasHub task decodes with) and every model around it stay right.
 """
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from tf_autodropout.layers import PatternDropout
+from tf_autodropout.layers.keras_internals import (
+    replace_input,
+    replace_output,
+    sublayers,
+    take_graph,
+    track,
+    untrack,
+)
 from tf_autodropout.surgery.graph import Addition, calls
 
 
 def insert_after(model: keras.Model, layer: Any, inserted: Any) -> None:
     """Puts a layer behind every call of another one in the graph of `model`; `refresh` must follow."""
     if isinstance(model, keras.Sequential):
-        index = model._layers.index(layer)
-        model._layers.insert(index + 1, inserted)
+        held = sublayers(model)
+        held.insert(held.index(layer) + 1, inserted)
         return
     for node in calls(model):
         if node.operation is layer:
@@ -29,13 +36,13 @@ def insert_after(model: keras.Model, layer: Any, inserted: Any) -> None:
 def insert_on_skip(addition: Addition, inserted: Any) -> None:
     """Puts a layer at the end of a skip connection; `refresh` must follow."""
     tensor = addition.node.input_tensors[addition.skip]
-    _replace_input(addition.node, tensor, inserted(tensor), addition.skip)
+    replace_input(addition.node, addition.skip, tensor, inserted(tensor))
 
 
 def take_out(model: keras.Model, layers: Sequence[Any]) -> None:
     """Takes layers of one input and one output out of the graph of `model`; `refresh` must follow."""
     if isinstance(model, keras.Sequential):
-        model._layers[:] = [layer for layer in model._layers if layer not in layers]
+        sublayers(model)[:] = [layer for layer in sublayers(model) if layer not in layers]
         return
     for node in calls(model):
         if node.operation in layers:
@@ -49,16 +56,15 @@ def refresh(model: keras.Model) -> None:
         return
     # A model of the edited graph tells what belongs to it, and in which order.
     fresh = keras.Model(model.inputs, model.outputs)
-    for name in ("_nodes", "_nodes_by_depth", "_operations", "_operations_by_depth"):
-        object.__setattr__(model, name, getattr(fresh, name))  # as Keras sets them: not tracked as state
+    take_graph(model, fresh)
     model.output_names = _output_names(model, fresh)
     for layer in fresh.layers:
-        model._tracker.track(layer)
-    place = {id(layer): index for index, layer in enumerate(fresh._layers)}
-    for layer in list(model._layers):
+        track(model, layer)
+    place = {id(layer): index for index, layer in enumerate(sublayers(fresh))}
+    for layer in list(sublayers(model)):
         if isinstance(layer, PatternDropout) and id(layer) not in place:
-            model._tracker.untrack(layer)
-    model._layers.sort(key=lambda layer: place.get(id(layer), len(place)))
+            untrack(model, layer)
+    sublayers(model).sort(key=lambda layer: place.get(id(layer), len(place)))
 
 
 def _output_names(model: keras.Model, fresh: keras.Model) -> list[str]:
@@ -73,20 +79,5 @@ def _redirect(model: keras.Model, old: Any, new: Any) -> None:
     for node in calls(model):
         for index, tensor in enumerate(node.input_tensors):
             if tensor is old:
-                _replace_input(node, old, new, index)
-    outputs = keras.tree.map_structure(lambda tensor: new if tensor is old else tensor, model._outputs_struct)
-    object.__setattr__(model, "_outputs_struct", outputs)
-    object.__setattr__(model, "_outputs", keras.tree.flatten(outputs))
-
-
-def _replace_input(node: Any, old: Any, new: Any, index: int) -> None:
-    count = itertools.count()
-
-    def replaced(x: Any) -> Any:
-        return new if isinstance(x, keras.KerasTensor) and next(count) == index else x
-
-    args, kwargs = node.arguments.convert(replaced)
-    node.arguments = type(node.arguments)(*args, **kwargs)
-    for tensor, change in ((old, list.remove), (new, list.append)):
-        if tensor._keras_history.operation is not None:
-            change(tensor._keras_history.operation._outbound_nodes, node)
+                replace_input(node, index, old, new)
+    replace_output(model, old, new)

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_autodropout.layers.keras_internals import all_layers, graph_of, inputs_of, nodes_of
+
 _SIZES = (16, 32, 64, 224)  # tried for sizes that a model leaves open
 _WORDS = ("a", "the", "of")  # where no layer tells its vocabulary
 _TOLERANCE = {"float16": 1e-2, "bfloat16": 3e-2}  # of the largest value; 1e-4 else
@@ -71,28 +73,24 @@ def _first_difference(made: Any, model: Any, batch: Any) -> str:
     wanted, got = (_intermediate(one, batch) for one in (model, made))
     for name, outputs in wanted.items():
         if name in got and not _equal(got[name], outputs):
-            layer = next(operation for operation in _graph(model).operations if operation.name == name)
+            layer = next(operation for operation in graph_of(model).operations if operation.name == name)
             return f", first behind layer '{name}' ({type(layer).__name__})"
     return ""
 
 
 def _intermediate(model: Any, batch: Any) -> dict[str, list[Any]]:
-    if (graph := _graph(model)) is None:
+    if (graph := graph_of(model)) is None:
         return {}
-    nodes = [node for depth in sorted(graph._nodes_by_depth, reverse=True) for node in graph._nodes_by_depth[depth]]
+    nodes = nodes_of(graph)
     function = keras.Function(graph.inputs, [node.outputs for node in nodes])
     values = function(keras.tree.flatten(batch))
     return {node.operation.name: _flat(value) for node, value in zip(nodes, values, strict=True)}
 
 
-def _graph(model: Any) -> Any:
-    return getattr(model, "_functional", None) or (model if isinstance(model, keras.Function) else None)
-
-
 def _inputs(model: Any) -> Any:
     """The specs of the inputs in their structure; None where the model does not tell."""
-    graph = _graph(model)
-    return graph._inputs_struct if graph is not None else None
+    graph = graph_of(model)
+    return inputs_of(graph) if graph is not None else None
 
 
 def _states(*models: Any) -> list[Any]:
@@ -131,7 +129,7 @@ def _random(spec: Any, size: int, indices: bool, words: list[str], rng: np.rando
 
 def _vocabulary(model: Any) -> list[str]:
     """Some words that the model knows."""
-    for layer in model._flatten_layers():
+    for layer in all_layers(model):
         if hasattr(layer, "get_vocabulary"):
             known = [str(word) for word in itertools.islice(layer.get_vocabulary(), 8)]
             return [word for word in known if word] or list(_WORDS)

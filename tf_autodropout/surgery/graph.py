@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import keras
 
+from tf_autodropout.layers.keras_internals import graph_of, maker, nodes_of
+
 
 class Addition(NamedTuple):
     """An Add of the two branches of a residual block, one of them a skip connection.
@@ -48,8 +50,7 @@ class Graph:
 
     def source(self, tensor: Any) -> Any:
         """Returns the call in this graph that makes a tensor; None for an input."""
-        operation, index, _ = tensor._keras_history
-        node = operation._inbound_nodes[index] if operation is not None else None
+        node = maker(tensor)
         return node if id(node) in self._place else None
 
     def _reach(self, tensor: Any) -> int:
@@ -84,10 +85,10 @@ def is_nested(layer: Any) -> bool:
 def why_closed(model: keras.Model) -> str | None:
     """Returns why the graph of a model cannot be read, or None."""
     if isinstance(model, keras.Sequential):
-        if not model.built or model._functional is None:
+        if not model.built or graph_of(model) is None:
             return "it is not built. Give it an Input as first layer, or call model.build(input_shape)."
         return None
-    if hasattr(model, "_nodes_by_depth"):
+    if graph_of(model) is not None:
         return None
     return (
         f"{type(model).__name__} is a subclassed model: its graph is Python code, which cannot be read. Build it with "
@@ -103,11 +104,9 @@ def has_kernel(operation: Any) -> bool:
 
 def calls(model: keras.Model) -> Iterator[Any]:
     """Yields the calls in a model, each after those that it depends on; inputs are left out."""
-    by_depth = (model._functional if isinstance(model, keras.Sequential) else model)._nodes_by_depth
-    for depth in sorted(by_depth, reverse=True):
-        for node in by_depth[depth]:
-            if node.operation is not None and not node.is_input:
-                yield node
+    for node in nodes_of(graph_of(model)):
+        if node.operation is not None and not node.is_input:
+            yield node
 
 
 def _bits(number: int) -> Iterator[int]:

@@ -10,6 +10,7 @@ import keras
 
 from tf_autodropout.layers import TRANSFORMER_SITES, PatternDropout
 from tf_autodropout.layers.adoption import inner_layers, inner_sites, is_adopted
+from tf_autodropout.layers.keras_internals import maker
 from tf_autodropout.layers.patterned import OUTPUT
 from tf_autodropout.layers.site_layers import SCORES
 from tf_autodropout.surgery.fitting import BATCH_NORM, CONVOLUTION, LAYER, data_format, fitting, kind_of, token_axis
@@ -168,7 +169,7 @@ def _visible(spot: Spot, owner: keras.Model, graph: Graph, places: list[Place]) 
             skip.addition = addition
             source = node.input_tensors[addition.skip]
             skip.shape, skip.block, skip.stage = tuple(source.shape), spot.layer.name, owner.name
-            skip.present = [layer for layer in (source._keras_history.operation,) if isinstance(layer, PatternDropout)]
+            skip.present = [call.operation for call in (maker(source),) if isinstance(call.operation, PatternDropout)]
             places.append(skip)
     if not isinstance(spot.layer, keras.layers.Layer):
         return

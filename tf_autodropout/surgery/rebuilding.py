@@ -16,14 +16,15 @@ import keras
 import keras_nlp
 
 from tf_autodropout.layers.adoption import as_plain, is_adopted
+from tf_autodropout.layers.keras_internals import let_hear_training, maker, unpickled
 from tf_autodropout.layers.patterned import OUTPUT
+from tf_autodropout.layers.registration import PACKAGE
 from tf_autodropout.surgery.apply import Done, Insertion, apply
 from tf_autodropout.surgery.graph import is_nested
 from tf_autodropout.surgery.structure import spots
 from tf_autodropout.surgery.subclassed import config_of
 
-# Where Keras does not know the class, its error ends with this name: it tells what to do.
-_PACKAGE, _NAME = "tf_autodropout.load_model", "RegularizedModel"
+_NAME = "RegularizedModel"
 _CLASSES: dict[type, type] = {}
 _PARTS = {"model", "insertions", "output_names"}
 
@@ -56,14 +57,10 @@ class _Regularized(metaclass=_EqualToItsBase):
         return rebuild(config, custom_objects)
 
     def __reduce__(self: Any) -> Any:
-        return _unpickled, super().__reduce__()[1]  # Keras would look for the class in the module of its base
+        return unpickled, super().__reduce__()[1]  # Keras would look for the class in the module of its base
 
 
-def _unpickled(file: Any) -> keras.Model:
-    return keras.Model._unpickle_model(file)
-
-
-@keras.saving.register_keras_serializable(_PACKAGE, _NAME)
+@keras.saving.register_keras_serializable(PACKAGE, _NAME)
 class RegularizedModel:
     """What Keras finds under the name of these classes in a process that has none: it rebuilds the one that was saved.
 
@@ -159,9 +156,9 @@ def regularized_class(base: type) -> type:
         made = _EqualToItsBase(name, (_Regularized, base), body)
         _CLASSES[base] = made
         is_backbone = issubclass(base, keras_nlp.models.Backbone)
-        keras.saving.register_keras_serializable(_PACKAGE, name if is_backbone else _NAME)(made)
+        keras.saving.register_keras_serializable(PACKAGE, name if is_backbone else _NAME)(made)
         if not is_backbone:
-            keras.saving.register_keras_serializable(_PACKAGE, _NAME)(RegularizedModel)
+            keras.saving.register_keras_serializable(PACKAGE, _NAME)(RegularizedModel)
     return _CLASSES[base]
 
 
@@ -180,7 +177,7 @@ def _is_graph(model: keras.Model) -> bool:
 
 def _saves_names(model: keras.Model) -> bool:
     """True if Keras gives the outputs the names that they have."""
-    names = [tensor._keras_history.operation.name for tensor in model.outputs] if _is_graph(model) else []
+    names = [maker(tensor).operation.name for tensor in model.outputs] if _is_graph(model) else []
     return not _is_graph(model) or model.output_names == names
 
 
@@ -221,8 +218,7 @@ def _take_training(model: keras.Model, take: bool) -> None:
     Without it Keras runs `fit` on such a model as if it predicted, and neither Dropout nor patterns act.
     """
     if not _knows_training(plain_class(model)):
-        model._call_has_training_arg = take
-        model._call_has_context_arg = {**model._call_has_context_arg, "training": take}
+        let_hear_training(model, take)
 
 
 def _holds(config: Any, name: str) -> bool:

@@ -4,6 +4,7 @@ import keras
 
 from tf_autodropout.layers import PatternDropout, pattern_layers
 from tf_autodropout.layers.adoption import is_adopted, release
+from tf_autodropout.layers.keras_internals import all_layers
 from tf_autodropout.surgery.copying import copy_model
 from tf_autodropout.surgery.discovery import check_model
 from tf_autodropout.surgery.edit import refresh, take_out
@@ -44,7 +45,7 @@ def strip(model: keras.Model) -> keras.Model:
 
 def take_out_all(model: keras.Model) -> None:
     """Takes the patterns out of a model, in place, wherever they are."""
-    for layer in list(model._flatten_layers(include_self=True, recursive=True)):
+    for layer in all_layers(model, include_self=True):
         if is_adopted(layer):
             release(layer)
         if isinstance(layer, keras.Model):
@@ -52,13 +53,13 @@ def take_out_all(model: keras.Model) -> None:
             if is_nested(layer):
                 _take_out(layer)
     for layer in acting_layers(model):
-        _silence(layer)
+        layer.switch_off()
 
 
 def acting_layers(model: keras.Model) -> list[PatternDropout]:
     """Returns the pattern layers of a model but those that drop nothing for good."""
     layers = [layer for layers in pattern_layers(model).values() for layer in layers]
-    return [layer for layer in layers if not (layer.pattern.is_identity and _is_settled(layer))]
+    return [layer for layer in layers if not layer.is_off]
 
 
 def _take_out(model: keras.Model) -> None:
@@ -66,16 +67,3 @@ def _take_out(model: keras.Model) -> None:
     if ours:
         take_out(model, list(ours.values()))
         refresh(model)
-
-
-def _silence(layer: PatternDropout) -> None:
-    """Makes a pattern layer the identity that somebody's own code calls and will go on calling."""
-    nothing = type(layer.pattern)()
-    if layer.mutable:
-        layer.assign(nothing)
-    layer._pattern = nothing
-    layer._is_silenced = True
-
-
-def _is_settled(layer: PatternDropout) -> bool:
-    return not layer.mutable or getattr(layer, "_is_silenced", False)

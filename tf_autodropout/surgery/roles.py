@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tf_autodropout.layers.keras_internals import own_variables
 from tf_autodropout.surgery.tracing import Call, Trace, key_operand
 
 _ADDITIONS = ("AddV2", "Add", "AddN")
@@ -198,9 +199,7 @@ class Roles:
 def _weighted(calls: Iterable[Call]) -> Call | None:
     """Returns the innermost of some calls whose layer holds a weight of rank 2 or more itself."""
     for call in calls:
-        layer = call.layer
-        own = [*layer._trainable_variables, *layer._non_trainable_variables]
-        if any(len(variable.shape) >= 2 for variable in own):
+        if any(len(variable.shape) >= 2 for variable in own_variables(call.layer)):
             return call
     return None
 

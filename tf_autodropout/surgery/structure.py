@@ -15,6 +15,7 @@ import keras
 
 from tf_autodropout.layers import PatternDropout
 from tf_autodropout.layers.adoption import is_adopted, plain_type
+from tf_autodropout.layers.keras_internals import BOOKKEEPING, maker, sublayers
 from tf_autodropout.surgery.graph import calls, is_nested, why_closed
 
 
@@ -77,7 +78,7 @@ def _inside(layer: Any, path: str, key: str, known: set[int]) -> Iterator[Spot]:
 def _children(layer: Any) -> list[Any]:
     if is_nested(layer):
         return [one for one in _in_order(layer) if isinstance(one, keras.layers.Layer)]
-    return list({id(one): one for one in getattr(layer, "_layers", ())}.values())
+    return list({id(one): one for one in sublayers(layer)}.values())
 
 
 def _is_ours(child: Any, layer: Any) -> bool:
@@ -92,19 +93,15 @@ def _in_order(model: keras.Model) -> list[Any]:
     belonging = {id(node) for node in calls(model)}
     done: dict[int, Any] = {}
     seen: set[int] = set()
-    todo = [
-        (tensor._keras_history.operation, tensor._keras_history.node_index, False) for tensor in model.outputs[::-1]
-    ]
+    todo = [(maker(tensor), False) for tensor in model.outputs[::-1]]
     while todo:
-        operation, index, ready = todo.pop()
-        node = operation._inbound_nodes[index]
+        node, ready = todo.pop()
         if ready:
-            done.setdefault(id(operation), operation)
+            done.setdefault(id(node.operation), node.operation)
         elif id(node) not in seen and id(node) in belonging:
             seen.add(id(node))
-            todo.append((operation, index, True))
-            for tensor in reversed(node.input_tensors):
-                todo.append((tensor._keras_history.operation, tensor._keras_history.node_index, False))
+            todo.append((node, True))
+            todo += [(maker(tensor), False) for tensor in reversed(node.input_tensors)]
     return [one for one in done.values() if not isinstance(one, PatternDropout)]
 
 
@@ -133,9 +130,7 @@ def _snake_case(name: str) -> str:
 def _attributes(layer: Any) -> Iterator[tuple[int, str]]:
     """Yields the identity of each layer that an attribute holds, in lists and dictionaries too, with its name."""
     for name, value in reversed(vars(layer).items()):  # the first attribute of a layer comes last and counts
-        if name not in ("_layers", "_functional", "_metrics", "_nodes", "_operations") and not name.startswith(
-            "_self_"
-        ):
+        if name not in BOOKKEEPING and not name.startswith("_self_"):
             yield from _held(name.strip("_"), value)
 
 

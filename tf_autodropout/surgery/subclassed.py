@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from tf_autodropout.layers.adoption import plain_type
+from tf_autodropout.layers.keras_internals import all_layers
 from tf_autodropout.surgery.graph import why_closed
 
 
@@ -48,7 +49,7 @@ def rebuilt(model: keras.Model) -> keras.Model:
 
 def _classes(model: keras.Model) -> dict[str, type]:
     """The classes of a model and of its layers, without patterns, by name: they need not be registered with Keras."""
-    kinds = [kind for layer in model._flatten_layers() for kind in plain_type(layer).__mro__]
+    kinds = [kind for layer in all_layers(model, include_self=True) for kind in plain_type(layer).__mro__]
     ours = [kind for kind in kinds if issubclass(kind, keras.layers.Layer) and not kind.__module__.startswith("keras.")]
     return {kind.__name__: kind for kind in ours}
 

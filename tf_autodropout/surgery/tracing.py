@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from tf_autodropout.layers import PatternDropout
+from tf_autodropout.layers.keras_internals import all_layers, graph_of, inputs_of
 from tf_autodropout.surgery.graph import why_closed
 
 _READS = ("ReadVariableOp", "VarHandleOp", "Const", "ResourceGather")
@@ -69,7 +70,9 @@ class Trace:
         self.calls: list[Call] = []
         self._stack: list[Call] = []
         self._graph = tf.__internal__.FuncGraph("sites")  # as Keras does to find out shapes
-        layers = [layer for layer in model._flatten_layers() if not isinstance(layer, keras.layers.InputLayer)]
+        layers = [
+            layer for layer in all_layers(model, include_self=True) if not isinstance(layer, keras.layers.InputLayer)
+        ]
         args, kwargs = _inputs(model)
         try:
             for layer in layers:
@@ -217,8 +220,7 @@ def _placeholder(spec: Any, length: int | None) -> Any:
 def _inputs(model: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of a model as Keras tensors."""
     if why_closed(model) is None:
-        functional = model._functional if isinstance(model, keras.Sequential) else model
-        return (functional._inputs_struct,), {}
+        return (inputs_of(graph_of(model)),), {}
     config = model.get_build_config() or {}
     if "shapes_dict" in config:
         return (), {name.removesuffix("_shape"): _tensors_of(shape) for name, shape in config["shapes_dict"].items()}
