@@ -250,6 +250,24 @@ def test_strip_finds_patterns_in_a_wrapper_and_in_own_layers(tmp_path):
     assert np.all(np.asarray(again(x, training=True)) == 0)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "mutable"), [(MAP, False), (MAP, True), (0.5, False)], ids=["fixed", "mutable", "a number"]
+)
+def test_a_layer_that_is_switched_off(pattern, mutable):
+    drop, x = tad.PatternDropout(pattern, mutable=mutable), users.images()
+    assert not np.array_equal(drop(x, training=True), x)
+    assert not drop.is_off
+    drop.switch_off()
+    assert np.array_equal(drop(x, training=True), x)
+    assert drop.is_off
+    if mutable:
+        drop.assign(MAP)
+        assert not np.array_equal(drop(x, training=True), x)
+        assert not drop.is_off
+        drop.assign(tad.ConvPattern())
+        assert not drop.is_off, "patterns may come"
+
+
 @pytest.mark.parametrize("steps", [3, None], ids=["3 steps", "any number of steps"])
 def test_time_distributed(steps, tmp_path):
     plain = users.time_distributed(steps)
@@ -280,10 +298,21 @@ def test_bidirectional_stays_frozen(frozen):
     assert len(tad.strip(model).trainable_variables) == count
 
 
-@pytest.mark.parametrize("axis", [1, -3], ids=["axis=1", "axis=-3"])
-def test_batch_norm_of_channels_first_maps(axis):
-    image = keras.Input((3, 8, 10))
-    model = keras.Model(image, L.BatchNormalization(axis=axis, name="bn")(image))
-    assert tad.sites(model)[0].shape == (8, 10, 3)
-    layer = tad.regularize(model, MAP).get_layer("bn_pattern_main")
-    assert layer.data_format == "channels_first"
+@pytest.mark.parametrize(
+    ("shape", "layer"),
+    [
+        ((3, 8, 10), L.BatchNormalization(axis=1)),
+        ((3, 8, 10), L.BatchNormalization(axis=-3)),
+        ((3, 8, 10), L.GroupNormalization(3, axis=-3)),
+        ((3, 8, 10), L.Conv2D(3, 3, padding="same", data_format="channels_first")),
+        ((3, 8, 10), L.MaxPooling2D(1, data_format="channels_first")),
+        ((3, 8, 10, 6), L.BatchNormalization(axis=-4)),
+    ],
+)
+def test_maps_with_the_channels_first(shape, layer):
+    image = keras.Input(shape)
+    model = keras.Model(image, layer(image))
+    (site,) = tad.sites(model, every=True)
+    assert site.shape == (*shape[1:], 3)
+    pattern_layer = tad.regularize(model, {site.name: MAP}).get_layer(f"{layer.name}_pattern_main")
+    assert pattern_layer.data_format == "channels_first"

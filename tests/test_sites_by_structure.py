@@ -124,7 +124,7 @@ def test_a_convolution_of_one_cell_is_not_recommended():
 
 
 @pytest.mark.parametrize("kind", [L.GRU, L.LSTM])
-def test_recurrent_layers_that_return_sequences(kind, tmp_path):
+def test_recurrent_layers_that_return_sequences(kind):
     plain = users.rnn(kind)
     assert list(kinds(plain)) == ["first"]
     model, x = tad.regularize(plain, TOKENS), np.ones((2, 6, 3), "float32")
@@ -139,8 +139,6 @@ def test_convnets_of_every_rank_have_sites_at_their_convolutions(rank):
     assert [(site.name, site.shape) for site in table] == [("conv1", (8,) * rank + (4,)), ("conv2", (6,) * rank + (4,))]
     assert all(tad.ConvPattern in site.pattern_types for site in table)
     pattern = tad.members.word_dropout(0.5) if rank == 1 else tad.ConvPattern(size=2)
-    if rank == 3:
-        return  # ConvPattern on (N, D, H, W, C): see test_masks_conv
     model, x = tad.regularize(plain, pattern), np.ones((2, *(8,) * rank, 3), "float32")
     assert same(model(x), plain(x))
     assert not same(model(x, training=True), model(x, training=True))
@@ -185,8 +183,32 @@ def test_a_pattern_set_of_roles_serves_families_it_was_not_made_for():
     for build in (users.attention_net, BACKBONES["LlamaBackbone"], BACKBONES["BertBackbone"]):
         model = tad.regularize(build(), found)
         assert {site.kind for site in tad.sites(model) if site.pattern} == set(found) & set(kinds(build()).values())
-    assert "=all" in str(tad.sites(model))
-    assert "1073741824" not in str(tad.sites(model))
+    assert_brief(model)
+
+
+def assert_brief(model: keras.Model) -> None:
+    """A size that is meant to be larger than any map is not shown as a number."""
+    for text in (str(tad.sites(model)), tad.sites(model)._repr_html_()):
+        assert "=all" in text
+        assert "1073741824" not in text
+
+
+@pytest.mark.parametrize("pattern", [tad.members.spatial_dropout(0.2), tad.members.drop_path(0.2)])
+def test_sizes_of_whole_maps_are_shown_as_such(pattern):
+    assert_brief(tad.regularize(users.plain_cnn(), pattern))
+
+
+def test_a_backbone_around_another_one_is_saved(tmp_path):
+    """ "KeyError" it said: the one inside saves its own patterns, and is built anew by the one around it."""
+    plain = BACKBONES["DeepLabV3Backbone"]()
+    model = tad.regularize(plain, tad.ConvPattern(size=1, rate=0.5))
+    model.save(tmp_path / "model.keras")
+    loaded = tad.load_model(tmp_path / "model.keras")
+    assert isinstance(loaded, type(plain))
+    assert [site.pattern for site in tad.sites(loaded)] == [site.pattern for site in tad.sites(model)]
+    x = hub_inputs(plain)
+    assert same(loaded(x, training=False), plain(x, training=False))
+    assert same(loaded(x, training=True), model(x, training=True))
 
 
 def test_a_trace_leaves_a_model_as_it_was():

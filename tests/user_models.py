@@ -100,6 +100,22 @@ class SelfBuilt(keras.Model):
         return {"filters": self.filters, "name": self.name}
 
 
+class SelfBuiltStack(keras.Sequential):
+    """A Sequential made by its constructor."""
+
+    def __init__(self, filters: int = 4, **kwargs: Any) -> None:
+        layers = [L.Conv2D(filters, 3), L.BatchNormalization(), L.ReLU(), L.Conv2D(filters, 3), L.BatchNormalization()]
+        super().__init__([keras.Input((8, 8, 3)), *layers, L.Flatten(), L.Dense(2)], **kwargs)
+        self.filters = filters
+
+    def get_config(self) -> dict[str, Any]:
+        return {"filters": self.filters, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "SelfBuiltStack":
+        return cls(**config)
+
+
 def subclassed() -> keras.Model:
     model = ConvNet()
     model(images(4))
@@ -142,6 +158,19 @@ def shared() -> keras.Model:
     image, other = keras.Input((8, 8, 3)), keras.Input((8, 8, 3))
     conv = L.Conv2D(4, 3, name="conv")
     return keras.Model([image, other], L.GlobalAveragePooling2D()(conv(image) - conv(other)))
+
+
+def nested() -> keras.Model:
+    """A network that makes itself, inside another one with layers of the same running names."""
+    image = keras.Input((8, 8, 3))
+    x = L.BatchNormalization()(L.Conv2D(3, 3, padding="same")(image))
+    return keras.Model(image, L.Dense(2)(SelfBuilt()(x)))
+
+
+def bidirectional() -> keras.Model:
+    x = keras.Input((6, 3))
+    h = L.Bidirectional(L.GRU(4, return_sequences=True), name="both")(x)
+    return keras.Model(x, L.Dense(2)(L.GlobalAveragePooling1D()(h)))
 
 
 def convnet(rank: int) -> keras.Model:

@@ -35,6 +35,11 @@ class Graph:
         self.nodes = list(calls(model))
         self._place = {id(node): place for place, node in enumerate(self.nodes)}
         self._before: list[int] = []  # of each node a bit set: the places of all it depends on, its own included
+        self._first = {id(node.operation): node for node in self.nodes[::-1]}
+        self._readers: dict[int, list[Any]] = {}
+        for node in self.nodes:
+            for tensor in node.input_tensors:
+                self._readers.setdefault(id(tensor), []).append(node.operation)
         self.additions: list[Addition] = []
         for place, node in enumerate(self.nodes):
             reach = [self._reach(tensor) for tensor in node.input_tensors]
@@ -43,6 +48,14 @@ class Graph:
                 self._before[-1] |= one
             if addition := self._addition(node, reach):
                 self.additions.append(addition)
+
+    def first_call(self, operation: Any) -> Any:
+        """Returns the first call of an operation."""
+        return self._first[id(operation)]
+
+    def readers(self, node: Any) -> list[Any]:
+        """Returns the operations that read what a call returns."""
+        return [reader for tensor in node.output_tensors for reader in self._readers.get(id(tensor), ())]
 
     def depends(self, node: Any, on: Any) -> bool:
         """True if a call depends on another one of the same graph, or is it."""

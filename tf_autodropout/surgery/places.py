@@ -14,7 +14,7 @@ from tf_autodropout.layers.keras_internals import maker
 from tf_autodropout.layers.patterned import OUTPUT
 from tf_autodropout.layers.site_layers import SCORES
 from tf_autodropout.surgery.fitting import BATCH_NORM, CONVOLUTION, LAYER, data_format, fitting, kind_of, token_axis
-from tf_autodropout.surgery.graph import Addition, Graph, calls, has_kernel, is_nested
+from tf_autodropout.surgery.graph import Addition, Graph, has_kernel, is_nested
 from tf_autodropout.surgery.site_table import ModelSite
 from tf_autodropout.surgery.structure import Spot, spots
 
@@ -140,15 +140,17 @@ def all_places(model: keras.Model) -> list[Place]:
     graphs: dict[int, Graph] = {}
     units: set[int] = set()  # layers with sites inside, and what they hold
     for spot in spots(model):
+        around = spot.owner or (spot.around if is_nested(spot.around) else None)
+        if around is not None and id(around) not in graphs:
+            graphs[id(around)] = Graph(around)
+        graph = graphs.get(id(around))
         if spot.owner is not None:
-            if id(spot.owner) not in graphs:
-                graphs[id(spot.owner)] = Graph(spot.owner)
-            _visible(spot, spot.owner, graphs[id(spot.owner)], places)
+            _visible(spot, spot.owner, graph, places)  # type: ignore[arg-type]
         elif isinstance(spot.layer, keras.layers.Layer):
             if id(spot.around) in units and _is_part(spot.layer):
                 units.add(id(spot.layer))
                 continue
-            _hidden(spot, places)
+            _hidden(spot, graph, places)
         if inner_sites(spot.layer):
             units.add(id(spot.layer))
     _name(places)
@@ -162,15 +164,14 @@ def _is_part(layer: Any) -> bool:
 
 
 def _visible(spot: Spot, owner: keras.Model, graph: Graph, places: list[Place]) -> None:
-    node = next(node for node in graph.nodes if node.operation is spot.layer)
-    for addition in graph.additions:
-        if addition.node is node:
-            skip = Place(spot.layer, spot.path, f"{spot.key}/skip", owner, spot.around, node, "residual")
-            skip.addition = addition
-            source = node.input_tensors[addition.skip]
-            skip.shape, skip.block, skip.stage = tuple(source.shape), spot.layer.name, owner.name
-            skip.present = [call.operation for call in (maker(source),) if isinstance(call.operation, PatternDropout)]
-            places.append(skip)
+    node = graph.first_call(spot.layer)
+    if (addition := next((one for one in graph.additions if one.node is node), None)) is not None:
+        skip = Place(spot.layer, spot.path, f"{spot.key}/skip", owner, spot.around, node, "residual")
+        skip.addition = addition
+        source = node.input_tensors[addition.skip]
+        skip.shape, skip.block, skip.stage = tuple(source.shape), spot.layer.name, owner.name
+        skip.present = [call.operation for call in (maker(source),) if isinstance(call.operation, PatternDropout)]
+        places.append(skip)
     if not isinstance(spot.layer, keras.layers.Layer):
         return
     place = Place(spot.layer, spot.path, spot.key, owner, spot.around, node, kind_of(spot.layer))
@@ -180,13 +181,13 @@ def _visible(spot: Spot, owner: keras.Model, graph: Graph, places: list[Place]) 
         return
     place.shape = tuple(output.shape)
     place.is_map = len(place.shape) > 3 or place.kind in (BATCH_NORM, CONVOLUTION)
-    place.present = _readers(node, graph.nodes)
+    place.present = _patterns_behind(node, graph)
     places.append(place)
     if place.kind in (BATCH_NORM, CONVOLUTION) and len(place.shape) > 2:
         _locate(place, graph, places)
 
 
-def _hidden(spot: Spot, places: list[Place]) -> None:
+def _hidden(spot: Spot, graph: Graph | None, places: list[Place]) -> None:
     if is_nested(spot.layer):
         return  # what it returns is what its last layer returns
     place = Place(spot.layer, spot.path, spot.key, None, spot.around, None, kind_of(spot.layer))
@@ -194,9 +195,8 @@ def _hidden(spot: Spot, places: list[Place]) -> None:
     place.stage = spot.path.partition("/")[0]
     if isinstance(spot.layer, PatternDropout):  # from somebody's own code
         place.present = [spot.layer]
-    elif is_nested(spot.around):
-        nodes = list(calls(spot.around))
-        place.present = [one for node in nodes if node.operation is spot.layer for one in _readers(node, nodes)]
+    elif graph is not None:
+        place.present = _patterns_behind(graph.first_call(spot.layer), graph)
     places.append(place)
 
 
@@ -204,11 +204,8 @@ def _floating(tensors: Sequence[Any]) -> Any:
     return next((one for one in tensors if keras.backend.is_float_dtype(one.dtype)), None)
 
 
-def _readers(node: Any, nodes: Sequence[Any]) -> list[PatternDropout]:
-    """The pattern layers behind a call."""
-    made = {id(tensor) for tensor in node.output_tensors}
-    readers = [one.operation for one in nodes if any(id(tensor) in made for tensor in one.input_tensors)]
-    return [layer for layer in readers if isinstance(layer, PatternDropout) and not layer.on_skip]
+def _patterns_behind(node: Any, graph: Graph) -> list[PatternDropout]:
+    return [one for one in graph.readers(node) if isinstance(one, PatternDropout) and not one.on_skip]
 
 
 def _name(places: list[Place]) -> None:
