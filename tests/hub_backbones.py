@@ -449,12 +449,13 @@ BACKBONES: dict[str, Callable[[], keras.Model]] = {
 
 
 def inputs_of(model: keras.Model, seed: int = 0) -> Any:
-    """Two random examples for whatever inputs a backbone has."""
+    """Two random examples for whatever inputs a backbone has; one where it takes no more, SAM3 with boxes."""
     rng = np.random.default_rng(seed)
+    count = 1 if "boxes" in model._inputs_struct else 2
 
     def one(tensor: Any) -> np.ndarray:
         sound = tensor.shape[1:] == (None, 1)  # of which a first convolution takes long strides
-        shape = [2, *((1024 if sound else 8) if size is None else size for size in tensor.shape[1:])]
+        shape = [count, *((1024 if sound else 8) if size is None else size for size in tensor.shape[1:])]
         name = tensor.name
         if name in ("padding_mask", "box_labels") or name.endswith("_padding_mask"):  # a box is there or is not
             return np.ones(shape, tensor.dtype)

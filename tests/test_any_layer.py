@@ -62,6 +62,18 @@ def test_of_several_outputs_the_first_floating_one_is_dropped():
     assert np.array_equal(cell, plain[2])
 
 
+def test_of_several_outputs_in_a_graph_too():
+    x = keras.Input((6, 3))
+    sequence, hidden, _ = L.LSTM(4, return_sequences=True, return_state=True, name="lstm")(x)
+    plain, ones = keras.Model(x, [sequence, hidden]), np.ones((2, 6, 3), "float32")
+    model = tad.regularize(plain, {"lstm": tad.members.variational_dropout(0.999999)})
+    assert same(model(ones), plain(ones))
+    dropped, kept = model(ones, training=True)
+    assert np.all(np.asarray(dropped) == 0)
+    assert same(kept, plain(ones)[1])
+    assert same(tad.strip(model)(ones, training=True), plain(ones))
+
+
 def test_a_subclassed_model(tmp_path):
     plain, x = users.subclassed(), users.images(4)
     names = [site.name for site in tad.sites(plain)]

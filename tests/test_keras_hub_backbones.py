@@ -20,6 +20,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:.*does not support masking"),  # of KerasHub about itself
     pytest.mark.filterwarnings("ignore:.*does not have a `build:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Gradients do not exist"),  # for levels of a pyramid that are no outputs
 ]
 
 _LOAD = """

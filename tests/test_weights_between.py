@@ -109,6 +109,7 @@ def backbone(name: str) -> tuple[keras.Model, type]:
 @pytest.mark.parametrize("name", ["bert", "resnet"])
 def test_presets(name, tmp_path):
     model, kind = backbone(name)
+    assert model.get_config()["dtype"] == tad.strip(model).get_config()["dtype"], "others look for it"
     model.save_to_preset(tmp_path / "preset")
     preset = str(tmp_path / "preset")
     x = ready.inputs_of(model)

@@ -18,18 +18,21 @@ from tf_autodropout.layers.keras_internals import (
     track,
     untrack,
 )
-from tf_autodropout.surgery.graph import Addition, calls
+from tf_autodropout.surgery.graph import Addition, calls, first_floating
 
 
 def insert_after(model: keras.Model, layer: Any, inserted: Any) -> None:
-    """Puts a layer behind every call of another one in the graph of `model`; `refresh` must follow."""
+    """Puts a layer behind every call of another one in the graph of `model`; `refresh` must follow.
+
+    Of several outputs the first floating-point one goes through it.
+    """
     if isinstance(model, keras.Sequential):
         held = sublayers(model)
         held.insert(held.index(layer) + 1, inserted)
         return
     for node in calls(model):
         if node.operation is layer:
-            (tensor,) = node.output_tensors
+            tensor = first_floating(node.output_tensors)
             _redirect(model, tensor, inserted(tensor))
 
 

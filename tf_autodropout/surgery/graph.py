@@ -1,6 +1,6 @@
 """The graph of a Keras model: what can be read, in which order, and where its skip connections are."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -113,6 +113,11 @@ def has_kernel(operation: Any) -> bool:
     """True for a layer with a weight of rank 2 or more."""
     weights = operation.weights if isinstance(operation, keras.layers.Layer) else []
     return any(len(weight.shape) >= 2 for weight in weights)
+
+
+def first_floating(tensors: Sequence[Any]) -> Any:
+    """Returns the first floating-point tensor: the one that a pattern acts on; None if there is none."""
+    return next((one for one in tensors if keras.backend.is_float_dtype(one.dtype)), None)
 
 
 def calls(model: keras.Model) -> Iterator[Any]:

@@ -14,7 +14,7 @@ from tf_autodropout.layers.keras_internals import maker
 from tf_autodropout.layers.patterned import OUTPUT
 from tf_autodropout.layers.site_layers import SCORES
 from tf_autodropout.surgery.fitting import BATCH_NORM, CONVOLUTION, LAYER, data_format, fitting, kind_of, token_axis
-from tf_autodropout.surgery.graph import Addition, Graph, has_kernel, is_nested
+from tf_autodropout.surgery.graph import Addition, Graph, first_floating, has_kernel, is_nested
 from tf_autodropout.surgery.site_table import ModelSite
 from tf_autodropout.surgery.structure import Spot, spots
 
@@ -176,7 +176,7 @@ def _visible(spot: Spot, owner: keras.Model, graph: Graph, places: list[Place]) 
         return
     place = Place(spot.layer, spot.path, spot.key, owner, spot.around, node, kind_of(spot.layer))
     place.block, place.stage = spot.layer.name, owner.name
-    output = _floating(node.output_tensors)
+    output = first_floating(node.output_tensors)
     if output is None:
         return
     place.shape = tuple(output.shape)
@@ -198,10 +198,6 @@ def _hidden(spot: Spot, graph: Graph | None, places: list[Place]) -> None:
     elif graph is not None:
         place.present = _patterns_behind(graph.first_call(spot.layer), graph)
     places.append(place)
-
-
-def _floating(tensors: Sequence[Any]) -> Any:
-    return next((one for one in tensors if keras.backend.is_float_dtype(one.dtype)), None)
 
 
 def _patterns_behind(node: Any, graph: Graph) -> list[PatternDropout]:

@@ -49,7 +49,10 @@ class _Regularized(metaclass=_EqualToItsBase):
 
     def get_config(self: Any) -> dict[str, Any]:
         plan = {path: insertion.to_dict() for path, insertion in current(self).items()}
-        config = {"model": _plain_config(self), "insertions": plan}
+        plain = _plain_config(self)
+        config = {"model": plain, "insertions": plan}
+        if "dtype" in plain["config"]:  # a backbone of KerasHub gives one inside it float16 where it finds none
+            config["dtype"] = plain["config"]["dtype"]
         return config | {"output_names": self.output_names} if _is_graph(self) else config
 
     @classmethod
