@@ -451,7 +451,7 @@ BACKBONES: dict[str, Callable[[], keras.Model]] = {
 def inputs_of(model: keras.Model, seed: int = 0) -> Any:
     """Two random examples for whatever inputs a backbone has; one where it takes no more, SAM3 with boxes."""
     rng = np.random.default_rng(seed)
-    count = 1 if "boxes" in model._inputs_struct else 2
+    count = 1 if "boxes" in [tensor.name for tensor in model.inputs] else 2
 
     def one(tensor: Any) -> np.ndarray:
         sound = tensor.shape[1:] == (None, 1)  # of which a first convolution takes long strides
@@ -469,13 +469,10 @@ def inputs_of(model: keras.Model, seed: int = 0) -> Any:
     return keras.tree.map_structure(one, model._inputs_struct)
 
 
-# No site is recommended; the outputs of dense layers (N, C) are sites among all others.
-NOT_RECOMMENDED = ("RQVAEBackbone",)
-
 # How many blocks have no recommended site, see `tests.blocks`, and what they are: docs/reach.md tells the same.
 BARE: dict[str, tuple[int, str]] = {
     "MetaCLIP2Backbone": (1, "projections of pooled features (N, C)"),
-    "RQVAEBackbone": (1, "dense layers on (N, C)"),
+    "RQVAEBackbone": (1, "its quantizer looks codes up, and has no dense layer"),
     "SAMBackbone": (2, "two convolutions behind the image encoder, three on the masks of a prompt"),
     "StableDiffusion3Backbone": (1, "the last block of the text: one projection makes query, key and value"),
     "ViTDetBackbone": (1, "two convolutions behind the encoder"),

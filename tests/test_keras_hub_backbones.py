@@ -13,7 +13,7 @@ import pytest
 
 import tf_autodropout as tad
 from tests.blocks import blocks_without_site
-from tests.hub_backbones import BACKBONES, BARE, NOT_RECOMMENDED, inputs_of
+from tests.hub_backbones import BACKBONES, BARE, inputs_of
 from tests.test_surgery import same
 
 pytestmark = [
@@ -45,11 +45,10 @@ for path in map(Path, sys.argv[1:]):
 """
 
 
-def patterns_for(name: str, model: keras.Model) -> dict[str, Any]:
+def patterns_for(model: keras.Model) -> dict[str, Any]:
     """A pattern that fits, for every recommended site."""
-    table = tad.sites(model, every=name in NOT_RECOMMENDED)
     conv, tokens = tad.ConvPattern(size=1, rate=0.5), tad.TransformerPattern(size=1, rate=0.3)
-    return {site.name: conv if site.pattern_type is tad.ConvPattern else tokens for site in table if site.pattern_types}
+    return {site.name: conv if site.pattern_type is tad.ConvPattern else tokens for site in tad.sites(model)}
 
 
 def where(model: keras.Model) -> list[list[str]]:
@@ -70,15 +69,20 @@ def test_every_backbone_is_in_the_table():
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_every_block_has_a_site(name):
-    bare = blocks_without_site(BACKBONES[name]())
+    model = BACKBONES[name]()
+    bare = blocks_without_site(model)
     assert len(bare) == (BARE[name][0] if name in BARE else 0), bare
+    parts = {"query", "key", "value"}
+    for site in tad.sites(model):  # what its author calls a query is one
+        called = parts & set(site.layer.rpartition("/")[2].split("_"))
+        assert site.kind not in parts or not called or site.kind in called, site
 
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_backbone(name, folder):
     plain = BACKBONES[name]()
     x = inputs_of(plain)
-    patterns = patterns_for(name, plain)
+    patterns = patterns_for(plain)
     model = tad.regularize(plain, patterns)
     assert isinstance(model, type(plain))
     # Keras' layer Resizing takes training for granted where nobody tells it, and Keras hands that on to the next.
@@ -113,7 +117,7 @@ def test_all_are_loaded_in_a_new_process(folder):
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_backbone_fits(name, jit_compile):
     plain = BACKBONES[name]()
-    fit_one_step(tad.regularize(plain, patterns_for(name, plain)), inputs_of(plain), jit_compile)
+    fit_one_step(tad.regularize(plain, patterns_for(plain)), inputs_of(plain), jit_compile)
     keras.backend.clear_session()
 
 

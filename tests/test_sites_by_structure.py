@@ -47,11 +47,25 @@ def test_attention_in_plain_python():
     }
 
 
-def test_keys_are_told_from_queries_whatever_the_order_of_the_product():
+def by_einsum(q: Any, k: Any) -> Any:
+    return ops.einsum("nkd,nqd->nqk", k, q)
+
+
+def by_heads(q: Any, k: Any) -> Any:
+    """As Keras' own attention writes it: its einsum multiplies keys with queries and transposes that."""
+    return ops.einsum("aecd,abcd->acbe", k[:, :, None], q[:, :, None])[:, 0]
+
+
+def by_transposition(q: Any, k: Any) -> Any:
+    return ops.transpose(ops.matmul(k, ops.transpose(q, (0, 2, 1))), (0, 2, 1))
+
+
+@pytest.mark.parametrize("product", [by_einsum, by_heads, by_transposition])
+def test_keys_are_told_from_queries_whatever_the_order_of_the_product(product):
     class Swapped(users.Attention):
         def call(self, x: Any) -> Any:
             q, k, v = self.to_q(x), self.to_k(x), self.to_v(x)
-            scores = ops.einsum("nkd,nqd->nqk", k, q)
+            scores = product(q, k)
             return self.mix(ops.einsum("nqk,nkd->nqd", self.probabilities(scores), v))
 
     x = keras.Input((6, 8))

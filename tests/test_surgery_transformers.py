@@ -161,6 +161,17 @@ def test_a_subclass_of_attention_has_the_sites_that_layers_of_it_return():
     assert [(one.layer, one.reason) for one in table.unreachable] == [
         ("own", "softmax: an operation in the code of Own, not a layer")
     ]
+    # With a dropout of its own Keras calls the layer of it, behind that of the softmax.
+    plain = keras.Model(x, Own(2, 4, dropout=0.1, name="own")(x, x))
+    every = {site.name: site.kind for site in tad.sites(plain, every=True)}
+    assert every["own/dropout_layer"] == "softmax"
+    assert "own/dropout_layer/scores" not in every, "what it takes are probabilities"
+    assert {every["own/query"], every["own/key"]} == {"query", "key"}
+    assert every["own/query"] == "query"
+    model = tad.regularize(plain, {"softmax": tad.members.variational_dropout(0.999999)})
+    ones = np.ones((2, 6, 8), "float32")
+    assert same(model(ones), plain(ones))
+    assert np.all(np.asarray(model(ones, training=True)) == plain.get_layer("own").output_dense.bias.numpy())
 
 
 def test_sites_for_a_search():

@@ -4,6 +4,7 @@ import copy
 import pickle
 import subprocess
 import sys
+from typing import Any
 
 import keras
 import keras_nlp
@@ -172,6 +173,29 @@ def test_the_equality_of_classes_is_only_that_with_the_plain_class():
     assert type(model) is not kind
     assert type(model) != keras_nlp.models.ResNetBackbone  # noqa: E721
     assert len({type(model), kind}) == 2
+
+
+class OwnBackbone(keras_nlp.models.Backbone):
+    """Not of KerasHub: no other process knows a class that was made for it."""
+
+    def __init__(self, filters: int, **kwargs: Any) -> None:
+        image = keras.Input((6, 6, 2))
+        super().__init__(image, L.BatchNormalization()(L.Conv2D(filters, 1)(image)), **kwargs)
+        self.filters = filters
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "filters": self.filters}
+
+
+def test_a_backbone_of_ones_own_is_saved_under_the_name_that_all_processes_know(tmp_path):
+    model = tad.regularize(OwnBackbone(3), tad.ConvPattern(size=1, rate=0.5))
+    assert keras.saving.serialize_keras_object(model)["registered_name"].endswith(">RegularizedModel")
+    model.save(tmp_path / "own.keras")
+    loaded = tad.load_model(tmp_path / "own.keras", custom_objects={"OwnBackbone": OwnBackbone})
+    assert isinstance(loaded, OwnBackbone)
+    x = np.ones((2, 6, 6, 2), "float32")
+    assert same(loaded(x), model(x))
+    assert not same(loaded(x, training=True), loaded(x, training=True))
 
 
 def test_an_error_of_keras_ends_with_what_to_do():

@@ -41,6 +41,7 @@ class Place:
         shape: Shape of its output with the batch; None if it is not known.
         is_map: True if its output is a map: its inner axes are those of space.
         recommended: True if a single pattern should go there.
+        takes_scores: True for a layer in Python code that is the softmax of attention scores.
     """
 
     layer: Any
@@ -59,6 +60,7 @@ class Place:
     shape: tuple[int | None, ...] | None = None
     is_map: bool = False
     recommended: bool = False
+    takes_scores: bool = False
 
     @property
     def is_skip(self) -> bool:
@@ -93,7 +95,7 @@ class Place:
         if not self.inside:
             at_add = self.addition is not None
             yield self._row(self.name, self.kind, OUTPUT, self._size(), at_add, self.recommended)
-            if self.kind == "softmax" and self.owner is None:
+            if self.takes_scores and self.owner is None:
                 yield self._row(f"{self.name}/{SCORES}", SCORES, SCORES, self._size(), False, False)
             return
         for kind in self.inside:

@@ -7,6 +7,7 @@ that of the plain model together with what was put in, where that is not in it a
 pattern behind an output does so too: Keras names an output by the layer that makes it.
 """
 
+import functools
 import inspect
 from collections.abc import Mapping
 from dataclasses import replace
@@ -145,7 +146,7 @@ def regularized_class(base: type) -> type:
     """Returns the subclass of a class of models that saves patterns.
 
     That of a backbone of KerasHub is found by its own name, since `from_preset` wants a subclass of the class it is
-    called on. Others are known in the process that made them only.
+    called on. Others are known in the process that made them only, and saved as a `RegularizedModel`.
     """
     if base not in _CLASSES:
         name = f"Regularized{base.__name__}"
@@ -158,20 +159,18 @@ def regularized_class(base: type) -> type:
             body["call"] = call
         made = _EqualToItsBase(name, (_Regularized, base), body)
         _CLASSES[base] = made
-        is_backbone = issubclass(base, keras_nlp.models.Backbone)
+        is_backbone = base in _public_backbones()
         keras.saving.register_keras_serializable(PACKAGE, name if is_backbone else _NAME)(made)
         if not is_backbone:
             keras.saving.register_keras_serializable(PACKAGE, _NAME)(RegularizedModel)
     return _CLASSES[base]
 
 
-def _register_backbones() -> None:
-    """Lets `from_preset` find the class of a regularized backbone that another process has saved."""
-    bases = [keras_nlp.models.Backbone]
-    for base in bases:
-        bases += [kind for kind in base.__subclasses__() if kind.__module__.startswith("keras_hub.")]
-    for base in bases:
-        regularized_class(base)
+@functools.cache
+def _public_backbones() -> frozenset[type]:
+    """The backbones that KerasHub exports: every process that imports it knows them."""
+    kinds = [one for one in vars(keras_nlp.models).values() if isinstance(one, type)]
+    return frozenset(one for one in kinds if issubclass(one, keras_nlp.models.Backbone))
 
 
 def _is_graph(model: keras.Model) -> bool:
@@ -253,4 +252,5 @@ def _below(entries: Mapping[str, Any], key: str) -> dict[str, Any]:
     return {one.removeprefix(f"{key}/"): entry for one, entry in entries.items() if one.startswith(f"{key}/")}
 
 
-_register_backbones()
+for _backbone in _public_backbones():  # so that `from_preset` finds what another process has saved
+    regularized_class(_backbone)

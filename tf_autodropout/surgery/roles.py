@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tf_autodropout.layers.keras_internals import own_variables
-from tf_autodropout.surgery.tracing import Call, Trace, key_operand
+from tf_autodropout.surgery.tracing import Call, Trace, exchanges_last_axes, key_operand
 
 _ADDITIONS = ("AddV2", "Add", "AddN")
 
@@ -23,11 +23,13 @@ class Attention:
         calls: Role to call.
         reasons: Role to the reason why there is none.
         inside: The innermost call that all of it is in.
+        takes_scores: True if the call of the role `softmax` takes the softmax itself, and not what it gives.
     """
 
     calls: dict[str, Call] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     inside: Call | None = None
+    takes_scores: bool = False
 
 
 @dataclass(eq=False)
@@ -60,32 +62,33 @@ class Roles:
             scores = self._scores(softmax.inputs[0], products)
             mixed = self._forth(softmax.outputs[0], lambda tensor: tensor.op.name in products)
             if scores is not None and mixed is not None:
-                yield self._attention(softmax, scores.op, mixed)
+                yield self._attention(softmax, *scores, mixed)
 
-    def _scores(self, tensor: Any, products: Collection[str]) -> Any:
-        """Returns the product that a softmax is taken of.
+    def _scores(self, tensor: Any, products: Collection[str]) -> tuple[Any, bool] | None:
+        """Returns the product that a softmax is taken of, and whether its last two axes are exchanged before.
 
         Others may be added to it, of queries with positions: the one of two projections comes first.
         """
-        trace, seen, todo, found = self._trace, {tensor.name}, [tensor], []
-        for one in todo:
+        trace, seen, todo = self._trace, {tensor.name}, [(tensor, False)]
+        found: list[tuple[Any, bool]] = []
+        for one, turned in todo:
             if one.op.name in products:
-                found.append(one)
+                found.append((one.op, turned))
             elif not trace.is_product_with_weight(one.op):
                 for source in trace.sources(one):
                     if source.name not in seen:
                         seen.add(source.name)
-                        todo.append(source)
+                        todo.append((source, turned != exchanges_last_axes(one.op)))
 
         def is_projected(factor: Any) -> bool:
             return self._back(factor, lambda one: _weighted(trace.makers(one))) is not None
 
-        whole = (one for one in found if all(map(is_projected, one.op.inputs)))
+        whole = (one for one in found if all(map(is_projected, one[0].inputs)))
         return next(whole, found[0] if found else None)
 
-    def _attention(self, softmax: Any, scores: Any, mixed: Any) -> Attention:
+    def _attention(self, softmax: Any, scores: Any, turned: bool, mixed: Any) -> Attention:
         trace, found = self._trace, Attention()
-        key = key_operand(scores)
+        key = key_operand(scores, turned)
         probabilities = [tensor for tensor in mixed.op.inputs if trace.depends(tensor, softmax.outputs[0])]
         values = [tensor for tensor in mixed.op.inputs if all(tensor is not one for one in probabilities)]
         parts = {"query": scores.inputs[1 - key], "key": scores.inputs[key], "value": (values or [mixed])[0]}
@@ -107,7 +110,9 @@ class Roles:
         for tensor in probabilities:
             if (returned := self._back(tensor, shown, until=softmax.outputs[0])) is not None:
                 found.calls["softmax"] = shown(returned)  # type: ignore[assignment]
-        if "softmax" not in found.calls:
+        if (call := found.calls.get("softmax")) is not None:
+            found.takes_scores = call.first <= trace.place(softmax.outputs[0]) < call.last
+        else:
             found.reasons["softmax"] = f"an operation in the code of {_name(trace.around(softmax))}, not a layer"
         read = self._forth(mixed, lambda tensor: _weighted(trace.takers(tensor)), inclusive=True)
         if read is not None:

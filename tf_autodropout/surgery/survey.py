@@ -118,7 +118,8 @@ class _Surveyor:
 
     def _assign_attention(self, attention: Attention) -> None:
         for role, call in attention.calls.items():
-            self._give(call, role, attention.inside)
+            if self._give(call, role, attention.inside) and role == "softmax":
+                self._by_layer[id(call.layer)].takes_scores = attention.takes_scores
         reasons: dict[str, list[str]] = {}
         for role, reason in attention.reasons.items():
             reasons.setdefault(reason, []).append(role)

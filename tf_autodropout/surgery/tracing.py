@@ -201,13 +201,25 @@ def trace_of(model: keras.Model) -> Trace:
         return Trace(model, _LENGTH)
 
 
-def key_operand(product: Any) -> int:
-    """Returns which factor of a product of queries and keys holds the keys: that of the last axis of the scores."""
+def key_operand(product: Any, turned: bool) -> int:
+    """Returns which factor of a product of queries and keys holds the keys: that of the last axis of the scores.
+
+    Args:
+        product: The operation.
+        turned: True if the last two axes of its result are exchanged before the softmax.
+    """
     if product.type != "Einsum":
-        return 1
+        return 0 if turned else 1
     equation = product.get_attr("equation").decode()
     factors, scores = equation.split("->")
-    return 0 if scores[-1] in factors.split(",")[0] else 1
+    return 0 if scores[-2 if turned else -1] in factors.split(",")[0] else 1
+
+
+def exchanges_last_axes(operation: Any) -> bool:
+    """True for a transposition after which the last axis is the last but one, as Keras' `einsum` makes them."""
+    if operation.type != "Transpose" or (order := tf.get_static_value(operation.inputs[1])) is None:
+        return False
+    return len(order) > 1 and int(order[-1]) == len(order) - 2
 
 
 def _placeholder(spec: Any, length: int | None) -> Any:
