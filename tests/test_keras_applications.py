@@ -11,9 +11,9 @@ import tf_autodropout as tad
 from tests.blocks import blocks_without_site
 from tests.test_surgery import same
 
-# A member of each family, the smallest images it takes, and what makes it small.
+# A member of each family, the sides of small images that leave it maps of more than one cell, and what makes it small.
 FAMILIES = {
-    "ConvNeXtTiny": (32, {}),
+    "ConvNeXtTiny": (64, {}),
     "DenseNet121": (32, {}),
     "EfficientNetB0": (32, {}),
     "EfficientNetV2B0": (32, {}),
