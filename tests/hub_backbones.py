@@ -449,9 +449,9 @@ BACKBONES: dict[str, Callable[[], keras.Model]] = {
 
 
 def inputs_of(model: keras.Model, seed: int = 0) -> Any:
-    """Two random examples for whatever inputs a backbone has; one where it takes no more, SAM3 with boxes."""
+    """Two random examples for whatever inputs a backbone has; one where it takes no more, as SAM3 with boxes."""
     rng = np.random.default_rng(seed)
-    count = 1 if "boxes" in [tensor.name for tensor in model.inputs] else 2
+    count = 1 if "box_labels" in [tensor.name for tensor in model.inputs] else 2
 
     def one(tensor: Any) -> np.ndarray:
         sound = tensor.shape[1:] == (None, 1)  # of which a first convolution takes long strides
@@ -468,6 +468,9 @@ def inputs_of(model: keras.Model, seed: int = 0) -> Any:
 
     return keras.tree.map_structure(one, model._inputs_struct)
 
+
+# TensorFlow has no XLA on CPUs for the gradient of its resize to the nearest neighbor; without patterns neither.
+NOT_UNDER_XLA = ("SAM3PromptableConceptBackbone",)
 
 # How many blocks have no recommended site, see `tests.blocks`, and what they are: docs/reach.md tells the same.
 BARE: dict[str, tuple[int, str]] = {
