@@ -98,7 +98,7 @@ def test_efficientnet_with_the_mean_and_variance_of_imagenet():
     norm.adapt_variance.assign([0.229**2, 0.224**2, 0.225**2])
     norm.finalize_state()
     x = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype("float32")
-    assert same(tad.regularize(model, {"top_bn": tad.ConvPattern(size=1)})(x), model(x))
+    assert same(tad.regularize(model, {"top_bn": tad.ConvPattern(size=1, rate=0.5)})(x), model(x))
 
 
 @pytest.mark.parametrize(
