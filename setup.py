@@ -72,5 +72,5 @@ setup(
         "tpe": ["optuna>=5,<6"],
         "dev": DEVELOPMENT,
     },
-    entry_points={"console_scripts": ["tf-autodropout = tf_autodropout.search.cli:main"]},
+    entry_points={"console_scripts": ["tf-autodropout = tf_autodropout.search.terminal.cli:main"]},
 )

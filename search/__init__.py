@@ -6,7 +6,7 @@ if not __name__.startswith("tf_autodropout."):
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tf_autodropout.search.engine_config import EngineConfig
+    from tf_autodropout.search.engines.config import EngineConfig
     from tf_autodropout.search.run_search import Search, run
 
 __all__ = ["EngineConfig", "Search", "run"]
@@ -17,7 +17,7 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         import importlib
 
-        file = "engine_config" if name == "EngineConfig" else "run_search"
+        file = "engines.config" if name == "EngineConfig" else "run_search"
         module = importlib.import_module(f"tf_autodropout.search.{file}")
         return getattr(module, name)
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -1,33 +1,30 @@
 """`run`: a whole search with its files, in one call."""
 
 import contextlib
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.patterns.checks import check_bool
-from tf_autodropout.search import report
-from tf_autodropout.search.comparison import Row, compare
-from tf_autodropout.search.confirmation import best_trial, confirm
-from tf_autodropout.search.engine_config import ENGINES, EngineConfig
-from tf_autodropout.search.engines import Engine, InProcess
+from tf_autodropout.search.core import Engine, Observer, Task
+from tf_autodropout.search.engines.config import ENGINES, EngineConfig
 from tf_autodropout.search.halving import Halving
 from tf_autodropout.search.ledger import Ledger, check_directory, storage_errors
-from tf_autodropout.search.log_file import log_file
-from tf_autodropout.search.loop import search_loop
-from tf_autodropout.search.observer import Observer, Observers
+from tf_autodropout.search.loop import BATCH, Observers, search_loop
+from tf_autodropout.search.results import report
+from tf_autodropout.search.results.comparison import Row, compare
+from tf_autodropout.search.results.finalists import best_trial, confirm
+from tf_autodropout.search.results.log_file import log_file
+from tf_autodropout.search.results.tensorboard import TensorBoard
 from tf_autodropout.search.searchers import SEARCHERS
-from tf_autodropout.search.tasks.base import Task
-from tf_autodropout.search.tasks.delegating import ends_early
-from tf_autodropout.search.tasks.multi_worker import LeadingTask
-from tf_autodropout.search.tasks.registry import TASKS, check_task
-from tf_autodropout.search.tensorboard import TensorBoard
+from tf_autodropout.search.tasks.registry import TASKS, check_task, make_task
 
 CAPACITY = 16  # C; the paper fits it to its cluster
-BATCH = 16  # M of the paper
 FINALISTS = 4
 
 
@@ -105,11 +102,15 @@ def run(
     halving = check_bool("halving", halving)
     check_directory(directory)
     where = _engine_config(engine)
-    child = where.task(task, settings)
+    placement = where.prepare()
+    make = partial(make_task, task, **(settings or {}))
+    child = make()
     method = SEARCHERS[searcher](child.space, seed)
     space = child.space.describe() | {"decisions": [f"{d.group} {d.token}" for d in child.space.decisions]}
+    # Not the strategy: a run may go on with other machines than those it began with.
+    precision = {} if where.precision == "float32" else {"precision": where.precision}
     config = {
-        "task": child.describe() | {"space": space},
+        "task": child.describe() | precision | {"space": space},
         "searcher": method.describe(),
         "seed": seed,
         "capacity": CAPACITY,
@@ -128,26 +129,23 @@ def run(
     }
     judge = Halving(seed) if halving else None
     if judge:
-        if not ends_early(child):
+        if "rungs" not in inspect.signature(child.train).parameters:
             raise ValueError(f"Invalid value for 'halving'. The task {child.name} cannot end a training early")
         config["halving"] = judge.describe()
     ledger = Ledger(directory, config, arguments)
     try:
         with storage_errors(directory), log_file(directory) as log, contextlib.ExitStack() as closing:
             log.info("search on %s: %d trials by %s, seed %d", child.name, trials, searcher, seed)
-            if isinstance(engine, Engine):
-                workers, calls = engine, InProcess(child, seed).calls
-            else:
-                workers, calls = where.start(task, settings, seed, child)
+            workers = engine if isinstance(engine, Engine) else where.start(make, child, placement)
             closing.callback(workers.close)
             heard = Observers([TensorBoard(directory / "tensorboard"), *observers])
             try:
-                search_loop(method, ledger, workers, child.space.decode, trials, CAPACITY, BATCH, heard, judge)
+                search_loop(method, ledger, workers, child.space.decode, trials, CAPACITY, BATCH, heard, judge, seed)
             finally:
                 heard.close()
             counts = ledger.counts()
             log.info("all trials are final: %s", ", ".join(f"{count} {status}" for status, count in counts.items()))
-            confirm(calls, ledger, seed, finalists, progress)
+            confirm(workers, ledger, seed, finalists, progress)
             found = best_trial(ledger, finalists)
             if found is None:
                 raise RuntimeError(f"No trial has finished. The last one: {ledger.last_error()}")
@@ -156,11 +154,9 @@ def run(
             report.drop_table_of_another(directory, best)
             patterns = report.write_best(directory, best, reward, finalists, config)
             report.write_curve(directory, ledger.outcomes())
-            rows = compare(calls, child.classics(), ledger, best, seed, fresh_seeds, progress) if fresh_seeds else []
+            rows = compare(workers, child.opponents(), ledger, best, seed, fresh_seeds, progress) if fresh_seeds else []
             if rows:
                 report.write_table(directory, best, rows, child.score, child.lower_is_better, config)
-            if isinstance(child, LeadingTask):
-                child.dismiss()
             log.info("the best PatternSet is that of trial %d, reward %.6g", best.number, reward)
             return Search(patterns, reward, tuple(rows), directory)
     finally:
@@ -176,7 +172,7 @@ def _engine_config(engine: Any) -> EngineConfig:
     if not isinstance(engine, EngineConfig):
         raise ValueError(
             f"Invalid value for 'engine'. Expected an EngineConfig, one of {', '.join(ENGINES)} or an object with "
-            f"submit, wait and close. Received: engine={engine!r}"
+            f"slots, submit, next and close. Received: engine={engine!r}"
         )
     return engine
 

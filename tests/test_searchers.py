@@ -11,11 +11,10 @@ import pytest
 
 from tests.fakes import SPACE, score
 from tf_autodropout.patterns import PatternSet
+from tf_autodropout.search.core import Searcher, Status, Suggestion, Trial
 from tf_autodropout.search.searchers import SEARCHERS, RegularizedEvolution, Thompson
-from tf_autodropout.search.searchers.base import Searcher
 from tf_autodropout.search.searchers.history import History
 from tf_autodropout.search.searchers.staleness import staleness
-from tf_autodropout.search.trial import Status, Suggestion, Trial
 
 SIZES = SPACE.vocabulary_sizes
 
@@ -65,7 +64,7 @@ def test_another_seed_gives_other_suggestions_and_settings_are_told(name: str) -
 
 def test_the_command_line_knows_the_names_without_loading_tensorflow_or_optuna() -> None:
     code = (
-        "import sys; import tf_autodropout.search.cli; from tf_autodropout.search.searchers import SEARCHERS;"
+        "import sys; import tf_autodropout.search.terminal.cli; from tf_autodropout.search.searchers import SEARCHERS;"
         "print(*SEARCHERS, *(m for m in ('tensorflow', 'optuna') if m in sys.modules))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

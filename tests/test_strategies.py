@@ -15,9 +15,9 @@ import pytest
 import tensorflow as tf
 
 from tests.replicas import HALF, NOTHING, STEPS, small_child, trained
-from tf_autodropout.search.strategy import STRATEGIES, follows, make_strategy
-from tf_autodropout.search.tasks.child import Child
-from tf_autodropout.search.tasks.placed import place
+from tf_autodropout.search.children.placement import Placement
+from tf_autodropout.search.children.strategy import STRATEGIES, follows, make_strategy
+from tf_autodropout.search.tasks.pydoc import pydoc_task
 
 ROOT = Path(__file__).parents[1]
 
@@ -105,10 +105,12 @@ if sys.argv[1] == "mirrored":
     logical = [tf.config.LogicalDeviceConfiguration()] * 2
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], logical)
 from tf_autodropout.patterns import PatternSet
-from tf_autodropout.search.tasks.placed import place
-task = place("digits", {"steps": 100}, sys.argv[1])
-assert task.strategy.num_replicas_in_sync == 2
-print(task.train(PatternSet({}), seed=1).reward)
+from tf_autodropout.search.children.placement import Placement
+from tf_autodropout.search.tasks.digits import digits_task
+placement = Placement(sys.argv[1])
+assert placement.made.num_replicas_in_sync == 2
+with placement.scope():
+    print(digits_task(steps=100).train(PatternSet({}), seed=1).reward)
 """
 
 
@@ -139,11 +141,9 @@ def test_the_step_of_a_replica_is_legal_on_a_tpu() -> None:
 
 @pytest.mark.slow
 def test_bfloat16_computes_in_bfloat16_and_keeps_weights_in_float32() -> None:
-    task = place("pydoc", {"steps": 1}, precision="bfloat16")
-    assert task.describe()["precision"] == "bfloat16"
     before = keras.config.dtype_policy()
-    with task._placed():  # type: ignore[attr-defined]
-        child: Child = task._task.child  # type: ignore[attr-defined]
+    with Placement(precision="bfloat16").scope():
+        child = pydoc_task(steps=1).child
     assert keras.config.dtype_policy() == before
     assert child.model.compute_dtype == "bfloat16"
     assert {v.dtype for v in child.model.trainable_variables} == {"float32"}

@@ -54,13 +54,13 @@ def test_text_reward_is_80_over_validation_perplexity() -> None:
     taken = np.take_along_axis(log_p, targets[..., None].astype(int), -1)[..., 0]
     by_hand = math.exp(-taken.mean())
     assert result.metrics["valid_perplexity"] == pytest.approx(by_hand, rel=1e-3)
-    scores = task.test(classic("Dropout", 0.2), seed=0)
+    scores = task.test(classic("Dropout", 0.2), seed=0).metrics
     assert scores["test"] != scores["valid"]
     assert task.child.traces == 1
 
 
 def test_classics_are_the_exact_members() -> None:
-    by_name = {contender.name: contender.patterns for contender in pydoc_task().classics()}
+    by_name = {opponent.name: opponent.patterns for opponent in pydoc_task().opponents()}
     assert list(by_name) == ["no dropout", "Dropout(0.2)", "Variational Dropout(0.2)", "Word Dropout(0.1)"]
     assert not by_name["no dropout"]
     word, variational = by_name["Word Dropout(0.1)"]["ffn"], by_name["Variational Dropout(0.2)"]["ffn"]
@@ -82,8 +82,8 @@ def test_digits_splits_are_apart_and_standardized() -> None:
 
 def test_digits_learns_and_dropout_has_a_child_of_its_own() -> None:
     task = digits_task(steps=100)
-    none, dropout = task.classics()
-    scores = task.test(none, seed=1)
+    none, dropout = task.opponents()
+    scores = task.test(none, seed=1).metrics
     assert scores["valid"] > 80
     assert scores["test"] > 80
     ruined = PatternSet({site.name: ConvPattern(size=8) for site in task.space.sites})

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tf_autodropout.search.core import Status
 from tf_autodropout.search.ledger.errors import LedgerError
-from tf_autodropout.search.trial import Status
 
 SCHEMA_VERSION = 2
 FILE_NAME = "ledger.sqlite"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tf_autodropout.patterns import PatternSet
+from tf_autodropout.search.core import LEARNING_CURVE, Outcome, Status, Suggestion, Trial
 from tf_autodropout.search.ledger.errors import LedgerError, storage_errors
 from tf_autodropout.search.ledger.reader import LedgerReader
 from tf_autodropout.search.ledger.schema import (
@@ -21,7 +22,6 @@ from tf_autodropout.search.ledger.schema import (
     check_directory,
     dump,
 )
-from tf_autodropout.search.trial import LEARNING_CURVE, Outcome, Status, Suggestion, Trial
 
 
 class Ledger(LedgerReader):

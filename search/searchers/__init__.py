@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tf_autodropout.search.searchers.base import Searcher
+from tf_autodropout.search.core import Searcher
 from tf_autodropout.search.space import SearchSpace
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tf_autodropout.patterns.checks import check_int
-from tf_autodropout.search.tasks.base import Task
+from tf_autodropout.search.core import Task
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,18 @@ def check_task(name: str) -> None:
         raise ValueError(f"Invalid value for 'task'. Expected one of {', '.join(TASKS)}. Received: task={name!r}")
 
 
-def make_task(name: str, **settings: Any) -> Task:
+def make_task(name: str | Task, **settings: Any) -> Task:
     """Builds a task by name.
 
     Args:
-        name: One of `TASKS`.
+        name: One of `TASKS`; a `Task` is returned as it is.
         **settings: Arguments of the task's factory; those left out have its defaults.
 
     Raises:
         ValueError: an unknown task, a setting it does not have, a bad value.
     """
+    if not isinstance(name, str):
+        return name
     check_task(name)
     entry = TASKS[name]
     factory = getattr(importlib.import_module(f"tf_autodropout.search.tasks.{entry.module}"), entry.factory)

@@ -6,9 +6,18 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from tf_autodropout.patterns import PatternSet
-from tf_autodropout.search.tasks.base import RUNG_REWARDS, STOPPED_AT, Contender, Progress, Result, Rung, unheard
-from tf_autodropout.search.tasks.child import Child
-from tf_autodropout.search.trial import INVALID_REWARD, LEARNING_CURVE
+from tf_autodropout.search.children.child import Child
+from tf_autodropout.search.core import (
+    INVALID_REWARD,
+    LEARNING_CURVE,
+    RUNG_REWARDS,
+    STOPPED_AT,
+    Opponent,
+    Progress,
+    Result,
+    Rung,
+    unheard,
+)
 
 
 class ChildTask(ABC):
@@ -18,8 +27,8 @@ class ChildTask(ABC):
     SCALE: ClassVar[float] = 1.0  # from the measure to the units of `score`
 
     @abstractmethod
-    def child_for(self, contender: Contender) -> Child:
-        """Returns the compiled child that trains with a contender's regularization."""
+    def child_for(self, opponent: Opponent) -> Child:
+        """Returns the compiled child that trains with a opponent's regularization."""
 
     @abstractmethod
     def measure(self, child: Child, split: str) -> float:
@@ -29,20 +38,17 @@ class ChildTask(ABC):
         """Returns the reward for a measure on the validation split."""
         return measure
 
-    def train(self, patterns: PatternSet, seed: int) -> Result:
-        return self.train_by_rungs(patterns, seed, ())
+    def train(self, patterns: PatternSet, seed: int, rungs: Sequence[Rung] = ()) -> Result:
+        return self._fit(Opponent("", patterns), seed, rungs, unheard)
 
-    def train_by_rungs(self, patterns: PatternSet, seed: int, rungs: Sequence[Rung]) -> Result:
-        return self._fit(Contender("", patterns), seed, rungs, unheard)
+    def test(self, opponent: Opponent, seed: int, progress: Progress = unheard) -> Result:
+        trained = self._fit(opponent, seed, (), progress)
+        test = self.measure(self.child_for(opponent), "test")
+        return Result(trained.reward, {"valid": self.SCALE * trained.metrics[self.METRIC], "test": self.SCALE * test})
 
-    def test(self, contender: Contender, seed: int, progress: Progress = unheard) -> dict[str, float]:
-        valid = self._fit(contender, seed, (), progress).metrics[self.METRIC]
-        test = self.measure(self.child_for(contender), "test")
-        return {"valid": self.SCALE * valid, "test": self.SCALE * test}
-
-    def _fit(self, contender: Contender, seed: int, rungs: Sequence[Rung], progress: Progress) -> Result:
-        child = self.child_for(contender)
-        child.reset(contender.patterns, seed)
+    def _fit(self, opponent: Opponent, seed: int, rungs: Sequence[Rung], progress: Progress) -> Result:
+        child = self.child_for(opponent)
+        child.reset(opponent.patterns, seed)
         judge = _Judge(rungs, child.steps, lambda: self.measure(child, "valid"), self.reward)
         metrics: dict[str, Any] = {
             LEARNING_CURVE: child.train(progress, judge),

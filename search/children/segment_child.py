@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_autodropout.search.tasks.child import Child, Split
+from tf_autodropout.search.children.child import Child, Split
 
 
 def segments(tokens: np.ndarray, length: int, streams: int) -> Split:

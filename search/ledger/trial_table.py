@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from tf_autodropout.patterns import ConvPattern, Site, TransformerPattern
 from tf_autodropout.patterns.document import Document, DocumentError, check_fields
+from tf_autodropout.search.core import Status, Trial
 from tf_autodropout.search.ledger import LedgerReader, stored_config
 from tf_autodropout.search.space import SPACE_VERSION, SearchSpace
-from tf_autodropout.search.trial import Status, Trial
 
 _KINDS = {kind.__name__: kind for kind in (ConvPattern, TransformerPattern)}
 _FIELDS = {"space_version", "sites", "tokens", "rewards", "provenance"}
@@ -32,7 +32,7 @@ class TrialTable(Document):
         >>> import tf_autodropout as tad
         >>> from tf_autodropout.patterns import Site
         >>> from tf_autodropout.search.space import SearchSpace
-        >>> from tf_autodropout.search.tasks.trial_table import TrialTable
+        >>> from tf_autodropout.search.ledger.trial_table import TrialTable
         >>> space = SearchSpace((Site("ffn", tad.TransformerPattern, (8, 4), "ffn", "ffn"),), "stage")
         >>> table = TrialTable(space, ((0, 0, 0, 0, 0), (1, 0, 0, 1, 2)), (0.5, 0.7))
         >>> TrialTable.from_json(table.to_json()) == table

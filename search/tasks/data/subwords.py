@@ -20,7 +20,7 @@ class Subwords:
         ValueError: the sentences do not yield that many ids, or have more characters than that.
 
     Example:
-        >>> from tf_autodropout.search.tasks.subwords import Subwords
+        >>> from tf_autodropout.search.tasks.data.subwords import Subwords
         >>> subwords = Subwords(["a red house", "a house", "red red wine"], 24)
         >>> subwords.decode(subwords.encode(["a red house"]))
         ['a red house']

@@ -1,16 +1,14 @@
-"""The honest end of a search: the best PatternSet against the classics, on fresh seeds and test data."""
+"""The honest end of a search: the best PatternSet against its opponents, on fresh seeds and test data."""
 
 import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tf_autodropout.layers import site_seed
-from tf_autodropout.search.engines.base import Calls
-from tf_autodropout.search.evaluation import Evaluation, evaluate
+from tf_autodropout.patterns.seeding import site_seed
+from tf_autodropout.search.core import Engine, Opponent, Scoring, Trial
 from tf_autodropout.search.ledger import Ledger
-from tf_autodropout.search.tasks.base import Contender
-from tf_autodropout.search.trial import Trial
+from tf_autodropout.search.results.evaluation import Evaluation, evaluate
 
 FOUND = "best PatternSet"
 _DIVERGED = {"valid": None, "test": None}  # what the ledger holds of such a training
@@ -18,10 +16,10 @@ _DIVERGED = {"valid": None, "test": None}  # what the ledger holds of such a tra
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a contender's scores, one a seed.
+    """One line of the table: a opponent's scores, one a seed.
 
     Args:
-        name: Name of the contender.
+        name: Name of the opponent.
         valid: Score on the validation split for each seed; NaN where the training diverged.
         test: Score on the test split for each seed, alike.
     """
@@ -47,55 +45,55 @@ class Row:
 
 
 def compare(
-    calls: Calls,
-    classics: Sequence[Contender],
+    engine: Engine,
+    opponents: Sequence[Opponent],
     ledger: Ledger,
     best: Trial,
     seed: int,
     count: int = 3,
     progress: Callable[[str], None] = lambda name: None,
 ) -> list[Row]:
-    """Retrains the best PatternSet and the classics on the same fresh seeds and scores them on test.
+    """Retrains the best PatternSet and its opponents on the same fresh seeds and scores them on test.
 
     What is in the ledger already is not trained again.
 
     Args:
-        calls: Of the engine that trains the search's task.
-        classics: Those of the task.
+        engine: Of the search; no trial may be there.
+        opponents: Those of the task.
         ledger: Ledger of the search.
         best: The trial that stands for the search.
         seed: Seed of the search; the fresh seeds derive from it and were not used for any trial.
         count: Number of fresh seeds, at least 1.
-        progress: Called with the name of each contender before each training.
+        progress: Called with the name of each opponent before each training.
 
     Raises:
         RuntimeError: a training failed twice. Going on begins with it.
     """
-    names = [f"{FOUND} #{best.number}", *(classic.name for classic in classics)]
-    contenders = [Contender(FOUND, best.patterns), *classics]
+    names = [f"{FOUND} #{best.number}", *(opponent.name for opponent in opponents)]
+    lines = [Opponent(FOUND, best.patterns), *opponents]
     evaluations = [
-        Evaluation(name, index, ("test", contender, site_seed(seed, "fresh", index)), contender.name, _DIVERGED)
-        for name, contender in zip(names, contenders, strict=True)
+        Evaluation(name, index, Scoring(opponent, site_seed(seed, "fresh", index)), opponent.name, _DIVERGED)
+        for name, opponent in zip(names, lines, strict=True)
         for index in range(count)
     ]
-    scores = evaluate(calls, ledger, evaluations, progress)
+    scores = evaluate(engine, ledger, evaluations, progress)
     rows = []
-    for place, contender in enumerate(contenders):
+    for place, opponent in enumerate(lines):
         own = scores[place * count : (place + 1) * count]
-        rows.append(Row.of(contender.name, [s["valid"] for s in own], [s["test"] for s in own]))
+        rows.append(Row.of(opponent.name, [s["valid"] for s in own], [s["test"] for s in own]))
     return rows
 
 
 def verdict(rows: Sequence[Row], lower_is_better: bool) -> str:
     """Says what the numbers carry, and no more: whether the best PatternSet leads beyond the seeds' spread."""
-    found, *classics = rows
+    found, *opponents = rows
     if math.isnan(found.mean):
         return "A training of the best PatternSet diverged: no comparison."
-    classics = [row for row in classics if not math.isnan(row.mean)]
-    if not classics:
-        return "Every classic diverged on some seed: no comparison."
+    opponents = [row for row in opponents if not math.isnan(row.mean)]
+    if not opponents:
+        return "Every opponent diverged on some seed: no comparison."
     sign = 1 if lower_is_better else -1
-    rival = min(classics, key=lambda row: sign * row.mean)
+    rival = min(opponents, key=lambda row: sign * row.mean)
     lead = sign * (rival.mean - found.mean)
     noise = (found.deviation**2 / len(found.test) + rival.deviation**2 / len(rival.test)) ** 0.5
     if len(found.test) < 2:

@@ -7,10 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.status import Status
 
-from tf_autodropout.search import trial as trials
-from tf_autodropout.search.observer import Observer
-from tf_autodropout.search.tasks.base import STOPPED_AT
-from tf_autodropout.search.trial import Trial
+from tf_autodropout.search import core
+from tf_autodropout.search.core import STOPPED_AT, Observer, Trial
 
 
 class ProgressLine(Observer):
@@ -51,16 +49,16 @@ class ProgressLine(Observer):
 
     def trial_finished(self, trial: Trial) -> None:
         self._done += 1
-        if trial.status is trials.Status.FINISHED and trial.reward is not None:
+        if trial.status is core.Status.FINISHED and trial.reward is not None:
             self._best = trial.reward if self._best is None else max(self._best, trial.reward)
         self._progress.update(self._task, completed=self._done, note=self._note())
-        if trial.status not in (trials.Status.FINISHED, trials.Status.STOPPED):
+        if trial.status not in (core.Status.FINISHED, core.Status.STOPPED):
             self._console.print(f"trial {trial.number} {trial.status}: {trial.metrics.get('error')}", markup=False)
         elif not self._console.is_terminal:
-            told = f"reward {trial.reward:.4f}"
-            if trial.status is trials.Status.STOPPED:
-                told = f"ended after {trial.metrics[STOPPED_AT]:.0%}, expected {told}"
-            self._console.print(f"{self._done}/{self._total}  trial {trial.number}: {told}  {self._note()}")
+            outcome = f"reward {trial.reward:.4f}"
+            if trial.status is core.Status.STOPPED:
+                outcome = f"ended after {trial.metrics[STOPPED_AT]:.0%}, expected {outcome}"
+            self._console.print(f"{self._done}/{self._total}  trial {trial.number}: {outcome}  {self._note()}")
 
     def updated(self, version: int, metrics: Mapping[str, Any]) -> None:
         self._baseline = metrics.get("baseline", self._baseline)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tf_autodropout.search.tasks.text import UNKNOWN, Corpus
+from tf_autodropout.search.tasks.data.corpus import UNKNOWN, Corpus
 
 _UNKNOWN_WORD, _END = "<unk>", "<eos>"
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tf_autodropout.layers import assign_patterns, pattern_layers, site_seed
 from tf_autodropout.patterns import PatternSet
-from tf_autodropout.search.tasks.base import Progress, unheard
+from tf_autodropout.search.core import Progress, unheard
 
 Batch = tuple[tf.Tensor, tf.Tensor]  # inputs, targets
 

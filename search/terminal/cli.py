@@ -10,37 +10,18 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from tf_autodropout.search.engine_config import EngineConfig
-from tf_autodropout.search.engine_options import engine_options, place_options
+from tf_autodropout.search.engines.config import EngineConfig
 from tf_autodropout.search.ledger import LedgerReader, check_directory, stored_config
-from tf_autodropout.search.quiet import quiet_tensorflow
 from tf_autodropout.search.searchers import SEARCHERS
 from tf_autodropout.search.space import GRANULARITIES
 from tf_autodropout.search.tasks.registry import TASKS, check_task
+from tf_autodropout.search.terminal.engine_options import engine_options, place_options
+from tf_autodropout.search.terminal.quiet import quiet_tensorflow
+from tf_autodropout.search.terminal.task_options import task_options
 
 _EXIT_BAD_INPUT, _EXIT_STOPPED = 2, 130
 _PATH = click.Path(path_type=Path)
 _TASK_LIST = "\n".join(f"  {name:15}{entry.summary}" for name, entry in TASKS.items())
-
-
-_TASK_OPTIONS = (
-    click.option("--steps", type=click.IntRange(1), help="Training steps of a child.  [task's own]"),
-    click.option("--batch-size", type=click.IntRange(1), help="Examples per step.  [task's own]"),
-    click.option("--train-size", type=click.IntRange(1), help="Training images.  [digits 200, cifar10-small 3000]"),
-    click.option("--valid-size", type=click.IntRange(1), help="Validation examples of the reward.  [task's own]"),
-    click.option("--image-size", type=click.IntRange(1), help="Side after averaging.  [cifar10-small 16]"),
-    click.option("--depth", type=click.IntRange(1), help="Depth of the Wide ResNet.  [cifar10-small 10]"),
-    click.option("--width", type=click.IntRange(1), help="Width of the Wide ResNet.  [cifar10-small 2]"),
-    click.option("--table", help="Directory of a run, or a table of its trials.  [tabular]"),
-    click.option("--data-dir", help="Directory of the data: of TFDS, or of the task's own files.  [TFDS' own]"),
-)
-
-
-def _task_options(command: Any) -> Any:
-    """Adds the settings that a task may have; None stands for the task's own."""
-    for option in reversed(_TASK_OPTIONS):
-        command = option(command)
-    return command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -70,7 +51,7 @@ def cli() -> None:
 )
 @click.option("--halving", is_flag=True, help="End unpromising trials early, with the reward to be expected.")
 @click.option("--granularity", type=click.Choice(GRANULARITIES), help="Sites that share one decision.  [task's own]")
-@_task_options
+@task_options
 @engine_options
 def search(
     task: str,
@@ -132,7 +113,7 @@ def resume(directory: Path, trials: int | None, engine: EngineConfig) -> None:
 @click.option("--parquet", "file", type=_PATH, required=True, help="File to write; its data card goes to FILE.md.")
 def export(directory: Path, file: Path) -> None:
     """Write all trials of a run as one table, also while it runs."""
-    from tf_autodropout.search.export import export_trials
+    from tf_autodropout.search.ledger.export import export_trials
 
     count, card = export_trials(directory, file)
     Console().print(f"written: {file}, {count} trials, and {card}", markup=False, soft_wrap=True)
@@ -146,8 +127,8 @@ def _search(out: Path, engine: EngineConfig, **arguments: Any) -> None:
     status = console.status("loading TensorFlow")
     with status, quiet_tensorflow():
         from tf_autodropout.search import run
-        from tf_autodropout.search.interrupt import Interrupt
-        from tf_autodropout.search.progress import ProgressLine
+        from tf_autodropout.search.terminal.interrupt import Interrupt
+        from tf_autodropout.search.terminal.progress import ProgressLine
 
         interrupt = Interrupt()
 
@@ -179,7 +160,7 @@ def _search(out: Path, engine: EngineConfig, **arguments: Any) -> None:
 @click.option("--patterns", "file", type=_PATH, help="A saved PatternSet, such as best.json.  [no dropout]")
 @click.option("--out", type=_PATH, help="New directory for result.json and patterns.json.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seeds everything.")
-@_task_options
+@task_options
 def train(task: str, file: Path | None, out: Path | None, seed: int, **task_settings: Any) -> None:
     """Trains one child with a live line."""
     from tf_autodropout.patterns import PatternSet
@@ -190,8 +171,8 @@ def train(task: str, file: Path | None, out: Path | None, seed: int, **task_sett
     console = Console()
     status = console.status("loading TensorFlow")
     with status, quiet_tensorflow():
-        from tf_autodropout.search.interrupt import Interrupt
-        from tf_autodropout.search.step_line import StepLine
+        from tf_autodropout.search.terminal.interrupt import Interrupt
+        from tf_autodropout.search.terminal.step_line import StepLine
         from tf_autodropout.search.train_child import train_child
 
         interrupt = Interrupt()
@@ -223,9 +204,11 @@ def _follow(task: str, settings: dict[str, Any], engine: EngineConfig) -> None:
     console = Console()
     console.print(f"{task}: training along with the first worker of the strategy")
     with quiet_tensorflow():
-        from tf_autodropout.search.tasks.multi_worker import follow
+        from tf_autodropout.search.engines.multi_worker import follow
+        from tf_autodropout.search.tasks.registry import make_task
 
-        follow(engine.task(task, settings))
+        placement = engine.prepare()
+        follow(make_task(task, **settings), placement)
     console.print("the search has ended; its first worker has the results")
 
 
@@ -259,7 +242,7 @@ def plot(file: Path, out: Path | None, side: int, seed: int) -> None:
         if site in shapes and isinstance(shape, list) and len(shape) == len(shapes[site]):
             shapes[site] = tuple(shape)
     with quiet_tensorflow():
-        from tf_autodropout.search.report import save_figure
+        from tf_autodropout.search.results.report import save_figure
         from tf_autodropout.visualize import plot as draw
 
         save_figure(draw(patterns, shapes, seed=seed), target)
@@ -271,7 +254,7 @@ def _print_report(console: Console, directory: Path) -> None:
     if config is None:
         raise ValueError(f"{directory} holds no run")
     with quiet_tensorflow():
-        from tf_autodropout.search.report import print_report
+        from tf_autodropout.search.results.report import print_report
 
         reader = LedgerReader(directory)
         try:

@@ -8,8 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_autodropout.search.observer import Observer
-from tf_autodropout.search.trial import Status, Trial
+from tf_autodropout.search.core import Observer, Status, Trial
 
 
 class TensorBoard(Observer):

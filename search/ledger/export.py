@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tf_autodropout.patterns.document import FORMAT_VERSION, write_text
+from tf_autodropout.search.core import LEARNING_CURVE
 from tf_autodropout.search.ledger import SCHEMA_VERSION, LedgerReader, stored_config
-from tf_autodropout.search.trial import LEARNING_CURVE
 
 _TIME = pa.timestamp("us", "UTC")
 _GROUP = 1024  # trials in memory at once

@@ -32,7 +32,7 @@ class Controller(keras.layers.Layer):
         ValueError: no decisions, or one without values.
 
     Example:
-        >>> from tf_autodropout.search.controller import Controller
+        >>> from tf_autodropout.search.searchers.controller import Controller
         >>> controller = Controller([6, 5, 4])
         >>> tokens, log_prob = controller.sample(2, seed=(0, 1))
         >>> tokens.shape, log_prob.shape

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from tf_autodropout.search.engine_config import ENGINES, EngineConfig
-from tf_autodropout.search.strategy import PRECISIONS, STRATEGIES
+from tf_autodropout.search.children.strategy import PRECISIONS, STRATEGIES
+from tf_autodropout.search.engines.config import ENGINES, EngineConfig
 
 _OPTIONS = (
     click.option(

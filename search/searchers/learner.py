@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_autodropout.search.controller import Controller
+from tf_autodropout.search.searchers.controller import Controller
 
 _LARGEST_LOG_RATIO = 30.0  # without a limit of the weights: their squares must stay within float32
 _ROUNDING = 1e-3  # of a ratio of two log-probabilities of some hundred tokens

@@ -8,22 +8,21 @@ and only validation is looked at.
 import statistics
 from collections.abc import Callable
 
-from tf_autodropout.layers import site_seed
-from tf_autodropout.search.engines.base import Calls
-from tf_autodropout.search.evaluation import Evaluation, evaluate
+from tf_autodropout.patterns.seeding import site_seed
+from tf_autodropout.search.core import INVALID_REWARD, Engine, Training, Trial
 from tf_autodropout.search.ledger import Ledger, LedgerReader
-from tf_autodropout.search.trial import INVALID_REWARD, Trial
+from tf_autodropout.search.results.evaluation import Evaluation, evaluate
 
 SEEDS = 2
 
 
 def confirm(
-    calls: Calls, ledger: Ledger, seed: int, finalists: int, progress: Callable[[str], None] = lambda name: None
+    engine: Engine, ledger: Ledger, seed: int, finalists: int, progress: Callable[[str], None] = lambda name: None
 ) -> None:
     """Retrains the trials with the highest rewards and stores what they earn; what is there is not trained again.
 
     Args:
-        calls: Of the engine that trains the search's task.
+        engine: Of the search; no trial may be there.
         ledger: Ledger of the search.
         seed: Seed of the search; the new seeds derive from it and were not used for any trial.
         finalists: Number of trials; 1 means that the highest reward decides.
@@ -34,14 +33,14 @@ def confirm(
         Evaluation(
             _key(trial),
             index,
-            ("train", trial.patterns, site_seed(seed, "confirm", index)),
+            Training(trial.patterns, site_seed(seed, "confirm", index)),
             f"trial {trial.number}, one of the {finalists} best, on a new seed",
             diverged={"reward": INVALID_REWARD},
         )
         for trial in (ledger.top(finalists) if finalists > 1 else ())
         for index in range(SEEDS)
     ]
-    evaluate(calls, ledger, evaluations, progress)
+    evaluate(engine, ledger, evaluations, progress)
 
 
 def best_trial(ledger: LedgerReader, finalists: int) -> tuple[Trial, float] | None:

@@ -1,17 +1,15 @@
-"""Where and how children are trained: a choice of engine and strategy. Brings TensorFlow only when used."""
+"""Where and how children are trained: a choice of engine and placement. Brings TensorFlow only when used."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tf_autodropout.search.strategy import PRECISIONS, STRATEGIES, follows
+from tf_autodropout.search.children.placement import Placement
+from tf_autodropout.search.children.strategy import follows
 
 if TYPE_CHECKING:
-    from tf_autodropout.search.engines import Engine
-    from tf_autodropout.search.engines.base import Calls
-    from tf_autodropout.search.tasks.base import Task
+    from tf_autodropout.search.core import Engine, Task
 
 ENGINES = ("in-process", "processes", "ray")
 _log = logging.getLogger(__name__)
@@ -27,14 +25,14 @@ class EngineConfig:
         workers: Number of children at a time; None for one per accelerator, or per core where there is none.
         time_limit: Seconds after which a training counts as hanging and its process is replaced.
         strategy: What a child trains on, see `make_strategy`.
-        precision: `"float32"` or `"bfloat16"`, see `PlacedTask`.
+        precision: `"float32"` or `"bfloat16"`, see `Placement`.
         address: Of a Ray cluster; None starts one on this machine.
 
     Raises:
         ValueError: an unknown name, or an option that the engine does not have.
 
     Example:
-        >>> from tf_autodropout.search.engine_config import EngineConfig
+        >>> from tf_autodropout.search import EngineConfig
         >>> EngineConfig("processes", workers=2, time_limit=600).strategy
         'default'
     """
@@ -47,13 +45,11 @@ class EngineConfig:
     address: str | None = None
 
     def __post_init__(self) -> None:
-        choices = (("engine", ENGINES), ("strategy", STRATEGIES), ("precision", PRECISIONS))
-        for name, known in choices:
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"Invalid value for '{name}'. Expected one of {', '.join(known)}. "
-                    f"Received: {name}={getattr(self, name)!r}"
-                )
+        if self.engine not in ENGINES:
+            raise ValueError(
+                f"Invalid value for 'engine'. Expected one of {', '.join(ENGINES)}. Received: engine={self.engine!r}"
+            )
+        Placement(self.strategy, self.precision)
         if self.engine == "in-process" and (self.workers, self.time_limit) != (None, None):
             raise ValueError("'workers' and 'time_limit' need the engine 'processes' or 'ray'")
         if self.engine != "ray" and self.address is not None:
@@ -66,57 +62,56 @@ class EngineConfig:
         """Whether this process does not search, but trains along with the first worker of its strategy."""
         return self.engine == "in-process" and follows(self.strategy)
 
-    def task(self, task: "str | Task", settings: Mapping[str, Any] | None = None) -> "Task":
-        """Returns the task as this process needs it: with the strategy if children are trained here.
-
-        If they are not, this process leaves the GPUs to those that train: TensorFlow sees none here any more.
-
-        Args:
-            task: Name of a task, or a `Task`.
-            settings: Settings of a task given by name.
+    def prepare(self) -> Placement:
+        """Returns the placement of children in this process. If they are trained elsewhere, this process leaves the
+        GPUs to those that train: TensorFlow sees none here any more.
 
         Raises:
-            ValueError: an unknown task or setting, or a strategy that cannot be had here.
+            ValueError: a strategy that cannot be had here.
         """
-        from tf_autodropout.search.tasks.multi_worker import lead
-        from tf_autodropout.search.tasks.placed import place
-
         if self.engine != "in-process":
             _leave_gpus()
-            return place(task, settings, "default", self.precision)
-        placed = place(task, settings, self.strategy, self.precision)
-        return placed if self.follows else lead(placed)
+            return Placement()
+        placement = Placement(self.strategy, self.precision)
+        placement.prepare()
+        return placement
 
-    def start(
-        self, task: "str | Task", settings: Mapping[str, Any] | None, seed: int, own: "Task"
-    ) -> "tuple[Engine, Calls]":
-        """Returns the engine, and its way to call the task's methods after the search.
+    def start(self, make_task: "Callable[[], Task]", own: "Task", placement: Placement) -> "Engine":
+        """Returns the engine.
 
         Args:
-            task: As for `task`.
-            settings: As for `task`.
-            seed: Seed of the search.
-            own: What `task` returned.
+            make_task: Builds the task in another process; must be picklable for those.
+            own: The task of this process.
+            placement: What `prepare` returned.
 
         Raises:
             ValueError: the engine cannot be had here.
         """
-        from tf_autodropout.search.engines import InProcess, WorkerProcesses
-        from tf_autodropout.search.tasks.placed import place
-
         if self.engine == "in-process":
-            alone = InProcess(own, seed)
-            return alone, alone.calls
-        make = partial(place, task, settings, self.strategy, self.precision)
+            return _in_this_process(own, placement)
+        elsewhere = Placement(self.strategy, self.precision)
         if self.engine == "processes":
-            processes = WorkerProcesses(make, seed, self.workers, self.time_limit)
-            return processes, processes.calls
+            from tf_autodropout.search.engines import WorkerProcesses
+
+            return WorkerProcesses(make_task, self.workers, self.time_limit, elsewhere)
         try:
             from tf_autodropout.search.engines.ray_cluster import RayCluster
         except ImportError as error:
             raise ValueError(f"Engine 'ray' needs Ray: pip install 'tf_autodropout[ray]' ({error})") from error
-        cluster = RayCluster(make, seed, self.address, self.workers, self.time_limit)
-        return cluster, cluster.calls
+        return RayCluster(make_task, self.address, self.workers, self.time_limit, elsewhere)
+
+
+def _in_this_process(task: "Task", placement: Placement) -> "Engine":
+    from tf_autodropout.search.engines import InProcess
+
+    if placement.strategy in ("auto", "multiworker"):
+        import tensorflow as tf
+
+        if isinstance(placement.made, tf.distribute.MultiWorkerMirroredStrategy):
+            from tf_autodropout.search.engines.multi_worker import LeadingProcess
+
+            return LeadingProcess(task, placement)
+    return InProcess(task, placement)
 
 
 def _leave_gpus() -> None:

@@ -24,7 +24,7 @@ def make_strategy(name: str) -> "tf.distribute.Strategy":
         ValueError: an unknown name, no `TF_CONFIG`, no TPU.
 
     Example:
-        >>> from tf_autodropout.search.strategy import make_strategy
+        >>> from tf_autodropout.search.children.strategy import make_strategy
         >>> make_strategy("mirrored").num_replicas_in_sync
         1
     """

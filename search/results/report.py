@@ -17,10 +17,10 @@ from rich.table import Table
 
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.patterns.document import write_text
-from tf_autodropout.search.comparison import FOUND, Row, verdict
-from tf_autodropout.search.confirmation import best_trial
+from tf_autodropout.search.core import Status, Trial
 from tf_autodropout.search.ledger import LedgerReader
-from tf_autodropout.search.trial import Status, Trial
+from tf_autodropout.search.results.comparison import FOUND, Row, verdict
+from tf_autodropout.search.results.finalists import best_trial
 from tf_autodropout.visualize import plot, summary
 
 BEST, PICTURE, CURVE, REPORT, ROWS = "best.json", "best.png", "best_so_far.png", "report.md", "table.json"
@@ -118,11 +118,11 @@ _CAVEAT = "Rates of the classics are as stated, not tuned."
 
 def print_report(console: Console, directory: Path, ledger: LedgerReader, config: dict[str, Any]) -> None:
     """Prints the state of a run: trials, best PatternSet and, if it was made, the final table."""
-    told = ", ".join(f"{count} {status}" for status, count in ledger.counts().items())
+    counts = ", ".join(f"{count} {status}" for status, count in ledger.counts().items())
     console.print(
         f"[bold]{config['task']['name']}[/bold], searcher {config['searcher']['name']}, seed {config['seed']}"
     )
-    console.print(f"trials: {told or 'none'}")
+    console.print(f"trials: {counts or 'none'}")
     written = PatternSet.load(directory / BEST).provenance if (directory / BEST).exists() else {}
     found = best_trial(ledger, written.get("finalists", 1))
     if found is None:

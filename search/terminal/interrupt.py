@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
-from tf_autodropout.search.observer import Observer
-from tf_autodropout.search.trial import Trial
+from tf_autodropout.search.core import Observer, Trial
 
 
 class Interrupt(Observer):
