@@ -39,6 +39,7 @@ REQUIRED = [
     "numpy>=1.26",
     "rich>=13",
     "click>=8.1",
+    "cloudpickle>=3",  # tasks of one's own, sent to worker processes; tensorflow-probability brings it along
     "tensorboard>=2.20,<2.22",
 ]
 DEVELOPMENT = [

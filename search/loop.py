@@ -6,6 +6,7 @@ alone: a run that is killed at any moment goes on as if nothing had been.
 
 import logging
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -29,6 +30,7 @@ from tf_autodropout.search.ledger import Ledger
 
 BATCH = 16  # M of the paper
 MAX_ATTEMPTS = 2  # failed ones: a child that raised may have met a passing fault; one that raised twice has not
+SAME_ERRORS = 3  # in a row, of as many trials: a mistake in the task, not in the weather
 _log = logging.getLogger(__name__)
 
 
@@ -126,6 +128,7 @@ def search_loop(
 
     Raises:
         ValueError: a capacity or a batch below 1.
+        RuntimeError: three trials in a row failed with the same error.
 
     Reference:
         Pham and Le, AutoDropout, AAAI 2021, "Search Algorithm": `q_unfinished` holds up to C
@@ -158,6 +161,7 @@ def search_loop(
     for trial in waiting:
         submit(trial)
 
+    errors: deque[Any] = deque(maxlen=SAME_ERRORS)  # of the trials that were final last
     while True:
         # Updates come first: after a kill the loop takes them up where it would have made them.
         while (learned := finished.flush()) is not None:
@@ -172,6 +176,10 @@ def search_loop(
         if not len(unfinished):
             return
         final = _finish_one(ledger, engine.next().checked(), submit, unfinished, observer)
+        if final:
+            errors.append(final.metrics.get("error") if final.status is Status.FAILED else None)
+            if len(errors) == SAME_ERRORS and errors[0] is not None and len(set(errors)) == 1:
+                raise RuntimeError(f"{SAME_ERRORS} trials in a row failed with the same error: {errors[0]}")
         if final and halving:
             halving.add(final)
         if final and final.reward is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tf_autodropout.patterns import PatternSet, patterns_for
+from tf_autodropout.patterns import ConvPattern, PatternSet, patterns_for
 from tf_autodropout.patterns.document import write_text
 from tf_autodropout.search.core import Opponent, Progress, Task, unheard
 from tf_autodropout.search.tasks.registry import make_task
@@ -86,12 +86,14 @@ def train_child(
 
 
 def _fitting(task: Task, patterns: Mapping[str, Any] | None) -> PatternSet:
-    sites = task.space.sites
-    try:
-        patterns_for([site.name for site in sites], sites[0].kind, patterns)
-    except TypeError as error:
-        raise ValueError(str(error)) from None
-    return patterns if isinstance(patterns, PatternSet) else PatternSet(patterns or {})
+    kinds = {site.name: site.kind for site in task.space.sites}
+    chosen = patterns if isinstance(patterns, PatternSet) else PatternSet(patterns or {})
+    for name in chosen:
+        try:
+            patterns_for(list(kinds), kinds.get(name, ConvPattern), {name: chosen[name]})
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+    return chosen
 
 
 def _new_directory(directory: Path) -> Path:

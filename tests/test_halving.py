@@ -8,7 +8,7 @@ import pytest
 from tests.fakes import SPACE, FakeTask, score
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search import run
-from tf_autodropout.search.children.child_task import _Judge
+from tf_autodropout.search.children.judge import Judge
 from tf_autodropout.search.core import RUNG_REWARDS, STOPPED_AT, Result, Rung, Status, Suggestion, Trial
 from tf_autodropout.search.engines import InProcess
 from tf_autodropout.search.halving import Halving
@@ -153,18 +153,18 @@ def test_a_real_child_that_is_judged_but_not_ended_trains_as_without() -> None:
 
 
 def test_a_rung_between_calls_is_judged_after_the_next_and_says_so() -> None:
-    judge = _Judge((Rung(0.25, INFINITY),), 90, lambda: 2.0, lambda measure: measure)
+    judge = Judge((Rung(0.25, INFINITY),), 90, lambda: 2.0, lambda measure: measure)
     assert [judge(done) for done in (20, 40)] == [False, True]
     assert (judge.done, judge.rewards) == (40, [2.0])
 
 
 def test_a_training_that_is_over_is_not_ended() -> None:
-    judge = _Judge((Rung(0.25, INFINITY), Rung(0.5, INFINITY)), 7, lambda: 2.0, lambda measure: measure)
+    judge = Judge((Rung(0.25, INFINITY), Rung(0.5, INFINITY)), 7, lambda: 2.0, lambda measure: measure)
     assert not judge(7)
     assert (judge.verdict, judge.rewards) == (None, [])
 
 
 def test_a_reward_at_a_rung_that_is_not_finite_is_a_diverged_training() -> None:
-    judge = _Judge((Rung(0.5),), 8, lambda: float("nan"), lambda measure: measure)
+    judge = Judge((Rung(0.5),), 8, lambda: float("nan"), lambda measure: measure)
     with pytest.raises(FloatingPointError, match="validation reward is nan after 4 steps"):
         judge(4)

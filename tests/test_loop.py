@@ -138,11 +138,27 @@ def test_a_child_that_raises_once_is_tried_again(tmp_path: Path) -> None:
 def test_a_child_that_always_raises_fails_with_its_reason_and_teaches_nothing(tmp_path: Path) -> None:
     task = FakeTask(lambda call: ValueError("no such kernel"))
     searcher = RecordingSearcher()
-    trials, _, _ = run(tmp_path, searcher, InProcess(task), trials=5)
+    with pytest.raises(RuntimeError, match="3 trials in a row failed with the same error: ValueError: no such kernel"):
+        run(tmp_path, searcher, InProcess(task), trials=50)
+    ledger = Ledger(tmp_path, CONFIG)
+    trials = [trial for trial in ledger.trials() if trial.status is not Status.QUEUED]
+    assert len(trials) == 3
     assert {(t.status, t.reward, t.attempts) for t in trials} == {(Status.FAILED, None, MAX_ATTEMPTS)}
     assert trials[0].metrics == {"error": "ValueError: no such kernel"}
     assert {t.failures for t in trials} == {MAX_ATTEMPTS}
     assert searcher.batches == []
+    ledger.retry_failed()  # once it is mended
+    ledger.close()
+    trials, _, outcomes = run(tmp_path, searcher, InProcess(FakeTask()), trials=50)
+    assert {t.status for t in trials} == {Status.FINISHED}
+    assert len(outcomes) == 50
+    assert sum(map(len, searcher.batches)) == 48
+
+
+def test_errors_that_differ_or_do_not_come_in_a_row_end_nothing(tmp_path: Path) -> None:
+    task = FakeTask(lambda call: ValueError(f"kernel {call // 4}") if call % 11 < 8 else None)
+    trials, _, _ = run(tmp_path, RecordingSearcher(), InProcess(task), trials=30, capacity=1)
+    assert [trial.status for trial in trials].count(Status.FAILED) > 10
 
 
 def test_a_negative_reward_fails_with_a_reason_since_a_diverged_training_counts_as_zero(tmp_path: Path) -> None:

@@ -1,12 +1,12 @@
 """What tasks that train a `Child` have in common: the outline of a training, and its end at a rung."""
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.children.child import Child
+from tf_autodropout.search.children.judge import Judge
 from tf_autodropout.search.core import (
     INVALID_REWARD,
     LEARNING_CURVE,
@@ -49,7 +49,7 @@ class ChildTask(ABC):
     def _fit(self, opponent: Opponent, seed: int, rungs: Sequence[Rung], progress: Progress) -> Result:
         child = self.child_for(opponent)
         child.reset(opponent.patterns, seed)
-        judge = _Judge(rungs, child.steps, lambda: self.measure(child, "valid"), self.reward)
+        judge = Judge(rungs, child.steps, lambda: self.measure(child, "valid"), self.reward)
         metrics: dict[str, Any] = {
             LEARNING_CURVE: child.train(progress, judge),
             "train_seconds": child.last_train_seconds,
@@ -62,28 +62,3 @@ class ChildTask(ABC):
             return Result(expected, metrics, stopped=True)
         valid = self.measure(child, "valid")
         return Result(self.reward(valid), metrics | {self.METRIC: valid})
-
-
-class _Judge:
-    """Measures a child at the rungs; says when its training ends."""
-
-    def __init__(
-        self, rungs: Sequence[Rung], steps: int, measure: Callable[[], float], reward: Callable[[float], float]
-    ) -> None:
-        self._ahead, self._steps, self._measure, self._reward = list(rungs), steps, measure, reward
-        self.rewards: list[float] = []
-        self.measured, self.done = float("nan"), 0
-        self.verdict: Rung | None = None  # the rung at which the training ended
-
-    def __call__(self, done: int) -> bool:
-        # A rung between two calls of the compiled steps is judged after the next one; at the end there is none left.
-        while self._ahead and self._ahead[0].part * self._steps <= done < self._steps:
-            rung = self._ahead.pop(0)
-            self.measured, self.done = self._measure(), done
-            self.rewards.append(self._reward(self.measured))
-            if not math.isfinite(self.rewards[-1]):
-                raise FloatingPointError(f"validation reward is {self.rewards[-1]} after {done} steps")
-            if self.rewards[-1] < rung.threshold:
-                self.verdict = rung
-                return True
-        return False

@@ -1,19 +1,17 @@
 """What a worker process does: builds its task once, then trains what it is sent, one after the other."""
 
 import os
+import pickle
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from multiprocessing import connection, parent_process
 
 from tf_autodropout.search.children.placement import Placement
-from tf_autodropout.search.core import Task
 from tf_autodropout.search.engines.attempt import attempt
 
 
-def serve(
-    pipe: connection.Connection, make_task: Callable[[], Task], placement: Placement, cores: Sequence[int]
-) -> None:
+def serve(pipe: connection.Connection, make_task: bytes, placement: Placement, cores: Sequence[int]) -> None:
     """Answers calls from `pipe` until it is closed.
 
     The first answer is a text: why the task could not be built, or nothing. Then an `Outcome` answers each number and
@@ -21,7 +19,7 @@ def serve(
 
     Args:
         pipe: To the search's process.
-        make_task: Builds the task.
+        make_task: What builds the task, pickled.
         placement: Strategy and precision of the children.
         cores: Numbers of the CPU cores to stay on.
     """
@@ -31,7 +29,7 @@ def serve(
     threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
         placement.prepare()
-        task = make_task()
+        task = pickle.loads(make_task)()
     except Exception as error:
         pipe.send(f"{type(error).__name__}: {error}")
         return

@@ -5,9 +5,12 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from multiprocessing import connection
 from typing import Any
+
+import cloudpickle
 
 from tf_autodropout.search.children.placement import Placement
 from tf_autodropout.search.core import Scoring, Task, Training
@@ -26,14 +29,16 @@ class WorkerProcesses(WorkerPool["_Worker"]):
     with the reason. When this process dies, by whatever signal, they end.
 
     Args:
-        make_task: Builds the task in each worker; must be picklable, such as `functools.partial(make_task, "digits")`.
+        make_task: Builds the task in each worker, such as `functools.partial(make_task, "digits")`; what a worker
+            cannot import, such as a function of the main script, is sent by value.
         workers: Number of processes; None for one per accelerator, or per core where there is none.
         time_limit: Seconds after which a training counts as hanging and its worker is killed; the first one
             of a worker compiles the child as well. None for no limit.
         placement: Strategy and precision of the children.
 
     Raises:
-        ValueError: a number of workers that this machine cannot serve, a time limit that is not positive.
+        ValueError: a number of workers that this machine cannot serve, a time limit that is not positive, a task that
+            cannot be sent.
         RuntimeError: from `next`: the workers do not start.
 
     Example:
@@ -52,7 +57,14 @@ class WorkerProcesses(WorkerPool["_Worker"]):
         placement: Placement | None = None,
     ) -> None:
         super().__init__(time_limit)
-        self._make_task, self._placement = make_task, placement or Placement()
+        self._placement = placement or Placement()
+        try:
+            self._task = cloudpickle.dumps(make_task)  # by value where a worker cannot import it
+        except Exception as error:  # whatever an object raises that cannot be pickled
+            raise ValueError(
+                "The engine 'processes' sends the task to its workers, and this one cannot be sent "
+                f"({type(error).__name__}: {error}). Of a tf.data.Dataset give the function that makes it."
+            ) from error
         self._slots = machine_slots(workers)
         self._failed_starts = 0
 
@@ -68,7 +80,7 @@ class WorkerProcesses(WorkerPool["_Worker"]):
 
     def _look(self) -> None:
         if not self._workers:
-            self._workers = [_Worker(slot, self._make_task, self._placement) for slot in self._slots]
+            self._workers = [_Worker(slot, self._task, self._placement) for slot in self._slots]
             _log.info("%d worker processes start", len(self._workers))
 
     def _listen(self) -> None:
@@ -112,9 +124,9 @@ class WorkerProcesses(WorkerPool["_Worker"]):
 class _Worker(PoolWorker):
     """One place for a process, and the process that is there now."""
 
-    def __init__(self, slot: Slot, make_task: Callable[[], Task], placement: Placement) -> None:
+    def __init__(self, slot: Slot, task: bytes, placement: Placement) -> None:
         super().__init__()
-        self._slot, self._make_task, self._placement = slot, make_task, placement
+        self._slot, self._task, self._placement = slot, task, placement
         self.start()
 
     @property
@@ -128,9 +140,9 @@ class _Worker(PoolWorker):
     def start(self) -> None:
         context = multiprocessing.get_context("spawn")  # a fork would share TensorFlow's threads and devices
         self.pipe, end = context.Pipe()
-        arguments = (end, self._make_task, self._placement, self._slot.cores)
+        arguments = (end, self._task, self._placement, self._slot.cores)
         self.process = context.Process(target=serve, args=arguments, daemon=True)
-        with _environment(self._slot.environment):
+        with _environment(self._slot.environment), _without_main():
             self.process.start()
         end.close()  # so that the pipe ends with the process
         self.ready, self.busy = False, False
@@ -152,6 +164,20 @@ class _Worker(PoolWorker):
         if code < 0:
             return f"the process died of {signal.Signals(-code).name}"
         return f"the process ended with exit code {code}"
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Processes that start in the block do not run the main script again: a search in it would begin in each."""
+    main = sys.modules["__main__"]
+    hidden = {name: getattr(main, name) for name in ("__file__", "__spec__") if hasattr(main, name)}
+    for name in hidden:
+        setattr(main, name, None)
+    try:
+        yield
+    finally:
+        for name, value in hidden.items():
+            setattr(main, name, value)
 
 
 @contextlib.contextmanager

@@ -75,6 +75,10 @@ class TrialTable(Document):
                 f"{directory}: expected finished trials of space version {SPACE_VERSION}. "
                 f"Received: {len(trials)} of version {space['version']}"
             )
+        if space["kind"] not in _KINDS:
+            raise ValueError(
+                f"{directory}: expected sites of one kind. Received: {sorted(set(space['kinds'].values()))}"
+            )
         kind = _KINDS[space["kind"]]
         named = [Site(name, kind, tuple(shape), "", "") for name, shape in space["sites"].items()]
         # The config's sites are in no order; the tokens are in that of the network.

@@ -128,6 +128,15 @@ class Ledger(LedgerReader):
                 (Status.QUEUED.value, outcome.worker or None, outcome.metrics.get("error"), outcome.number),
             )
 
+    def retry_failed(self) -> None:
+        """Queues the failed trials again, as if they had not failed yet; their last reason stays."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE trials SET status = ?, failures = 0, metrics = '{}', finished_at = NULL, finish_order = NULL"
+                " WHERE status = ?",
+                (Status.QUEUED.value, Status.FAILED.value),
+            )
+
     def finish(self, outcome: Outcome) -> bool:
         """Writes an outcome; False if the trial was final already (a duplicate counts once)."""
         metrics = dict(outcome.metrics)

@@ -57,7 +57,7 @@ def best_trial(ledger: LedgerReader, finalists: int) -> tuple[Trial, float] | No
     top = ledger.top(finalists)
     if not top:
         return None
-    earned = [_rewards(ledger, trial) for trial in top]
+    earned = [rewards_of(ledger, trial) for trial in top]
     if finalists > 1 and all(len(rewards) == 1 + SEEDS for rewards in earned):
         means = [statistics.fmean(rewards) for rewards in earned]
         place = max(range(len(top)), key=lambda place: (means[place], -place))
@@ -65,7 +65,7 @@ def best_trial(ledger: LedgerReader, finalists: int) -> tuple[Trial, float] | No
     return top[0], earned[0][0]
 
 
-def _rewards(ledger: LedgerReader, trial: Trial) -> list[float]:
+def rewards_of(ledger: LedgerReader, trial: Trial) -> list[float]:
     """The reward of the search and those on the new seeds, as far as they are there."""
     assert trial.reward is not None  # it is finished
     stored = (ledger.evaluation(_key(trial), index) for index in range(SEEDS))

@@ -21,6 +21,7 @@ from tf_autodropout.search.core import Status, Trial
 from tf_autodropout.search.ledger import LedgerReader
 from tf_autodropout.search.results.comparison import FOUND, Row, verdict
 from tf_autodropout.search.results.finalists import best_trial
+from tf_autodropout.search.results.trial_zero import lead
 from tf_autodropout.visualize import plot, summary
 
 BEST, PICTURE, CURVE, REPORT, ROWS = "best.json", "best.png", "best_so_far.png", "report.md", "table.json"
@@ -124,6 +125,8 @@ def print_report(console: Console, directory: Path, ledger: LedgerReader, config
     )
     console.print(f"trials: {counts or 'none'}")
     written = PatternSet.load(directory / BEST).provenance if (directory / BEST).exists() else {}
+    if own := config["task"].get("own_dropout"):
+        console.print(f"the network keeps dropout of its own: {', '.join(own)}", markup=False)
     found = best_trial(ledger, written.get("finalists", 1))
     if found is None:
         return
@@ -133,6 +136,8 @@ def print_report(console: Console, directory: Path, ledger: LedgerReader, config
     for site, pattern in best.patterns.items():
         table.add_row(escape(site), summary(pattern).replace("\n", ", "))
     console.print(table)
+    if chance := lead(ledger, best):
+        console.print(chance, markup=False)
     document = _stored_table(directory) if (directory / ROWS).exists() else {}
     if document.get("trial") == best.number:  # not before: a search at work may have found a better one
         rows = [Row.of(row["name"], row["valid"], row["test"]) for row in document["rows"]]

@@ -12,16 +12,20 @@ from rich.markup import escape
 
 from tf_autodropout.search.engines.config import EngineConfig
 from tf_autodropout.search.ledger import LedgerReader, check_directory, stored_config
-from tf_autodropout.search.searchers import SEARCHERS
+from tf_autodropout.search.search_config import SearchConfig
 from tf_autodropout.search.space import GRANULARITIES
 from tf_autodropout.search.tasks.registry import TASKS, check_task
 from tf_autodropout.search.terminal.engine_options import engine_options, place_options
 from tf_autodropout.search.terminal.quiet import quiet_tensorflow
+from tf_autodropout.search.terminal.search_options import search_options
 from tf_autodropout.search.terminal.task_options import task_options
+from tf_autodropout.search.terminal.template import template
 
 _EXIT_BAD_INPUT, _EXIT_STOPPED = 2, 130
 _PATH = click.Path(path_type=Path)
 _TASK_LIST = "\n".join(f"  {name:15}{entry.summary}" for name, entry in TASKS.items())
+_TASK_LIST += f"\n  {'FILE.py:NAME':15}a function of your own that returns a task: tf-autodropout init FILE.py"
+_RETRY = click.option("--retry-failed", is_flag=True, help="Take up again the trials that have failed.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -37,66 +41,47 @@ def cli() -> None:
 @click.argument("task", metavar="TASK")
 @click.option("--out", type=_PATH, required=True, help="Directory for ledger, best.json, pictures, table.")
 @click.option("--trials", type=click.IntRange(1), default=64, show_default=True, help="Trials of the whole run.")
-@click.option("--searcher", type=click.Choice(list(SEARCHERS)), default="reinforce", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seeds everything.")
-@click.option(
-    "--fresh-seeds", type=click.IntRange(0), default=3, show_default=True, help="Seeds of the table; 0: no table."
-)
-@click.option(
-    "--finalists",
-    type=click.IntRange(1),
-    default=4,
-    show_default=True,
-    help="Best trials retrained on two more seeds before one is called the best; 1: the highest reward decides.",
-)
-@click.option("--halving", is_flag=True, help="End unpromising trials early, with the reward to be expected.")
 @click.option("--granularity", type=click.Choice(GRANULARITIES), help="Sites that share one decision.  [task's own]")
+@_RETRY
+@search_options
 @task_options
 @engine_options
 def search(
     task: str,
     out: Path,
     trials: int,
-    searcher: str,
     seed: int,
-    fresh_seeds: int,
-    finalists: int,
-    halving: bool,
+    retry_failed: bool,
+    config: SearchConfig,
     engine: EngineConfig,
     **task_settings: Any,
 ) -> None:
     """Runs a search with a live line and ends with the table."""
     settings = {name: value for name, value in task_settings.items() if value is not None}
-    check_task(task)
+    task = _resolved(task)
     if engine.follows:
         _follow(task, settings, engine)
         return
     check_directory(out)
-    _search(
-        out,
-        engine,
-        task=task,
-        trials=trials,
-        searcher=searcher,
-        seed=seed,
-        settings=settings,
-        fresh_seeds=fresh_seeds,
-        finalists=finalists,
-        halving=halving,
-    )
+    own = {"trial_zero": config.trial_zero or ":" in task}  # a network that nobody has searched yet
+    arguments = {"task": task, "trials": trials, "seed": seed, "settings": settings, "retry_failed": retry_failed}
+    _search(out, engine, **arguments, **config.to_dict() | own)
 
 
 @cli.command()
 @click.argument("directory", metavar="DIR", type=_PATH)
 @click.option("--trials", type=click.IntRange(1), help="Trials of the whole run, to make more.  [as before]")
+@_RETRY
 @place_options
-def resume(directory: Path, trials: int | None, engine: EngineConfig) -> None:
+def resume(directory: Path, trials: int | None, retry_failed: bool, engine: EngineConfig) -> None:
     """Go on with the search in DIR; everything else is as it was begun, but it may go on elsewhere."""
     reader = LedgerReader(directory)
     arguments = reader.arguments()
     reader.close()
-    if arguments.get("task") is None:
-        raise ValueError(f"{directory} was searched with a task of your own; go on from Python, with search.run")
+    if arguments.get("task") is None or arguments.get("searcher", "") is None:
+        own = "task" if arguments.get("task") is None else "searcher"
+        raise ValueError(f"{directory} was searched with a {own} of your own; go on from Python, with search.run")
     if trials is not None and trials < arguments["trials"]:
         raise ValueError(
             f"Invalid value for 'trials'. Expected at least those of the run, {arguments['trials']}. Received: {trials}"
@@ -105,7 +90,8 @@ def resume(directory: Path, trials: int | None, engine: EngineConfig) -> None:
     if engine.follows:
         _follow(arguments["task"], arguments["settings"], engine)
         return
-    _search(directory, engine, **arguments | ({"trials": trials} if trials else {}))
+    changed = ({"trials": trials} if trials else {}) | ({"retry_failed": True} if retry_failed else {})
+    _search(directory, engine, **arguments | changed)
 
 
 @cli.command()
@@ -123,10 +109,11 @@ def _search(out: Path, engine: EngineConfig, **arguments: Any) -> None:
     """A search with a live line that ends with the table; `arguments` are those of `run`."""
     console = Console()
     trials = arguments["trials"]
-    title = f"{arguments['task']}: {trials} trials by {arguments['searcher']}, seed {arguments['seed']}, into {out}"
+    name, seed = Path(arguments["task"]).name, arguments["seed"]
+    title = f"{name}: {trials} trials by {arguments['searcher']}, seed {seed}, into {out}"
     status = console.status("loading TensorFlow")
     with status, quiet_tensorflow():
-        from tf_autodropout.search import run
+        from tf_autodropout.search.run_search import run
         from tf_autodropout.search.terminal.interrupt import Interrupt
         from tf_autodropout.search.terminal.progress import ProgressLine
 
@@ -166,7 +153,7 @@ def train(task: str, file: Path | None, out: Path | None, seed: int, **task_sett
     from tf_autodropout.patterns import PatternSet
 
     settings = {name: value for name, value in task_settings.items() if value is not None}
-    check_task(task)
+    task = _resolved(task)
     patterns = PatternSet.load(file) if file else PatternSet({})
     console = Console()
     status = console.status("loading TensorFlow")
@@ -197,6 +184,27 @@ def train(task: str, file: Path | None, out: Path | None, seed: int, **task_sett
             console.print(f"{name:12}{text}", markup=False, highlight=False)
     if out:
         console.print(f"in {out}: {', '.join(sorted(path.name for path in out.iterdir()))}", markup=False)
+
+
+@cli.command()
+@click.argument("file", metavar="FILE.py", type=_PATH)
+def init(file: Path) -> None:
+    """Write a file to begin with: a model, its data and the search, with comments; it runs as it is."""
+    if file.suffix != ".py" or not file.parent.is_dir():
+        raise ValueError(f"cannot write to {file}: expected a new .py file in a directory that exists")
+    try:
+        with file.open("x", encoding="utf-8") as new:
+            new.write(template(file.name))
+    except FileExistsError:
+        raise ValueError(f"{file} exists; name a new file") from None
+    Console().print(f"written: {file}\ntf-autodropout search {file}:build --out runs/{file.stem}", markup=False)
+
+
+def _resolved(task: str) -> str:
+    """Checks the name of a task; that of a file holds from wherever the search goes on."""
+    check_task(task)
+    place, _, function = task.rpartition(":")
+    return f"{Path(place).resolve()}:{function}" if place.endswith(".py") else task
 
 
 def _follow(task: str, settings: dict[str, Any], engine: EngineConfig) -> None:
