@@ -2,7 +2,6 @@
 
 import itertools
 import logging
-import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from tf_autodropout.layers.recording import recording
 from tf_autodropout.patterns import ConvPattern, PatternSet
 from tf_autodropout.search.children.model_data import ModelData
 from tf_autodropout.search.children.model_state import ModelState
+from tf_autodropout.search.children.random_states import set_random_states
 
 _STEPS = 2  # of each of the two trainings that must agree
 _MOST = 0.05  # of what a variable has moved
@@ -90,9 +90,7 @@ class ModelChild:
 
         def trained(*given: Any) -> dict[str, np.ndarray]:
             self.reset(PatternSet({}), 1, weights)
-            if not given:
-                set_random_states(1, tensorflow=data.is_made)
-                given = data.source(1)
+            given = given or data.source(1)
             shuffle = data.shuffles(given[0])
             self.model.fit(*given, **fit, shuffle=shuffle, epochs=1, steps_per_epoch=_STEPS, verbose=0)
             return self._state.numpy()
@@ -129,21 +127,6 @@ class ModelChild:
             )
         for variable, value in zip(self._weights, weights, strict=True):
             variable.assign(value)
-
-
-def set_random_states(seed: int, tensorflow: bool = False) -> None:
-    """Seeds Python and NumPy, and with them Keras' initializers.
-
-    Args:
-        seed: The same seed, the same state.
-        tensorflow: TensorFlow too. It forgets its compiled kernels by that, which costs the next training time.
-    """
-    seed &= 0x7FFFFFFF
-    if tensorflow:
-        keras.utils.set_random_seed(seed)
-    else:
-        random.seed(seed)
-        np.random.seed(seed)
 
 
 def _shape(layer: PatternDropout, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_autodropout.patterns.checks import invalid
+from tf_autodropout.search.children.random_states import random_states
 
 _BATCH_SIZE = 32  # of arrays, as Keras has it
 _READ = 1 << 20  # bytes of an array that its fingerprint reads
@@ -75,7 +76,8 @@ class ModelData:
             seed: Of the order of arrays.
         """
         if self.is_made:
-            made = self.x()
+            with random_states(seed):
+                made = self.x()
             if isinstance(made, tuple):
                 return replace(self.of(made, self.name, self.batch_size), shuffle=self.shuffle).source(seed)
             return (made,)
@@ -83,7 +85,8 @@ class ModelData:
             return (self.x,)
         tensors, order = self._tensors, tf.data.Dataset.range(self._count)
         if self.shuffle:
-            order = order.shuffle(self._count, seed=seed)
+            with random_states(seed):  # or else the order would depend on a seed that the caller's program has set
+                order = order.shuffle(self._count)
 
         def examples(index: tf.Tensor) -> Any:
             return keras.tree.map_structure(lambda tensor: tf.gather(tensor, index), tensors)

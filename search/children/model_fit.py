@@ -9,7 +9,6 @@ from typing import Any
 import keras
 
 from tf_autodropout.search.children.judge import Judge
-from tf_autodropout.search.children.model_child import set_random_states
 from tf_autodropout.search.children.model_data import ModelData
 from tf_autodropout.search.core import INVALID_REWARD, RUNG_REWARDS, STOPPED_AT, Progress, Rung, unheard
 
@@ -68,8 +67,6 @@ def fitted(
     callbacks = [*own, watch, *([_StopAt(steps)] if steps else [])]
     valid_source = valid.source()
     validation = valid_source if len(valid_source) > 1 else valid_source[0]
-    if train.is_made:
-        set_random_states(seed, tensorflow=True)
     with warnings.catch_warnings():
         counted = given.get("steps_per_epoch") or given.get("validation_steps")
         warnings.filterwarnings("error" if counted else "ignore", message=".*ran out of data")

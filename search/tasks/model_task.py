@@ -13,10 +13,11 @@ import numpy as np
 
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.patterns.checks import check_bool, check_int, invalid
-from tf_autodropout.search.children.model_child import ModelChild, set_random_states
+from tf_autodropout.search.children.model_child import ModelChild
 from tf_autodropout.search.children.model_data import ModelData
 from tf_autodropout.search.children.model_fit import fitted
 from tf_autodropout.search.children.own_dropout import own_dropout
+from tf_autodropout.search.children.random_states import random_states, set_random_states
 from tf_autodropout.search.core import LEARNING_CURVE, Opponent, Progress, Result, Rung, unheard
 from tf_autodropout.search.space import GRANULARITIES, SearchSpace
 from tf_autodropout.search.tasks.model_sites import ModelSites
@@ -132,7 +133,7 @@ class ModelTask:
         self._steps = None if steps is None else check_int("steps", steps, 1)
         self._wanted, self._sites, self._granularity = objective, sites, granularity
         self._keep_dropout, self._fit = check_bool("keep_dropout", keep_dropout), fit
-        self._checked = self._seeds_tensorflow = False
+        self._checked = False
 
     def __getstate__(self) -> dict[str, Any]:
         # What is compiled stays here: another process builds its own.
@@ -259,10 +260,6 @@ class ModelTask:
     def _check_once(self, seed: int) -> None:
         if self._checked:
             return
-        first, second = self._weights(seed), self._weights(seed)
-        # Initial weights that TensorFlow's own generator draws need its seed.
-        same = all(np.array_equal(a, b) for a, b in zip(first or (), second or (), strict=True))
-        self._seeds_tensorflow = not same
         given = {name: self._fit[name] for name in ("class_weight",) if name in self._fit}
         self.child.check_repeats(self._train, self._weights(seed), **given)
         self._checked = True
@@ -271,8 +268,8 @@ class ModelTask:
         """Weights of a new model, drawn with a seed; None for those that the child was made with."""
         if self.start == "weights":
             return None
-        set_random_states(seed, self._seeds_tensorflow)
-        weights = [weight.numpy() for weight in self.build().weights]
+        with random_states(seed):
+            weights = [weight.numpy() for weight in self.build().weights]
         if sum(weight.nbytes for weight in weights) > _LARGE:
             gc.collect()  # a model and its variables are a cycle, and must not wait
         return weights
