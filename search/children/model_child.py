@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,7 +44,7 @@ class ModelChild:
         self._layers = pattern_layers(model)
 
     def reset(self, patterns: PatternSet, seed: int, weights: Sequence[np.ndarray] | None = None) -> None:
-        """Puts the child at the start of a trial, and Python's, NumPy's and TensorFlow's random state with it.
+        """Puts the child at the start of a trial, and Python's and NumPy's random states with it.
 
         Args:
             patterns: By the search's names of the sites.
@@ -92,7 +93,9 @@ class ModelChild:
             self.reset(PatternSet({}), 1, weights)
             given = given or data.source(1)
             shuffle = data.shuffles(given[0])
-            self.model.fit(*given, **fit, shuffle=shuffle, epochs=1, steps_per_epoch=_STEPS, verbose=0)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=".*ran out of data")  # it may have a single batch
+                self.model.fit(*given, **fit, shuffle=shuffle, epochs=1, steps_per_epoch=_STEPS, verbose=0)
             return self._state.numpy()
 
         self.reset(PatternSet({}), 1, weights)

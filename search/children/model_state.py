@@ -36,8 +36,10 @@ class ModelState:
             generator.state.assign([next(seeds) & 0xFFFFFFFF, 0])
 
     def numpy(self) -> dict[str, np.ndarray]:
-        """Returns what the variables hold now, by name."""
-        return {name: np.array(variable.numpy(), copy=True) for name, variable in self.variables.items()}
+        """Returns what the variables hold now, by name; not the optimizer's, several times the weights."""
+        slots = {_identity(variable) for variable in self._model.optimizer.variables}
+        kept = {name: v for name, v in self.variables.items() if _identity(v) not in slots}
+        return {name: np.array(variable.numpy(), copy=True) for name, variable in kept.items()}
 
 
 def _variables(model: keras.Model) -> dict[str, Any]:
