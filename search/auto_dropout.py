@@ -35,7 +35,7 @@ class AutoDropout:
         trials: Number of trials.
         out: Directory of the search: ledger, log, best.json, pictures.
         engine: Where children are trained, see `run`: `"in-process"`, `"processes"`, `"ray"` or an `EngineConfig`.
-        config: How it searches; default: `SearchConfig(fresh_seeds=0, trial_zero=True)`.
+        config: How it searches; default: `SearchConfig()`. Trial 0 is made whatever it says.
         seed: Seeds everything.
         start: `"fresh"`, `"weights"` or None, see `ModelTask`.
         sites: Where patterns may go, see `ModelTask`.
@@ -83,7 +83,7 @@ class AutoDropout:
     ) -> None:
         self._model, self._trials, self._directory = model, trials, Path(out)
         self._engine, self._seed, self._progress = engine, seed, progress
-        self._config = config or SearchConfig(fresh_seeds=0, trial_zero=True)
+        self._config = replace(config or SearchConfig(), trial_zero=True)
         self._of_task = {"objective": objective, "start": start, "sites": sites, "granularity": granularity}
         self._of_task["keep_dropout"] = keep_dropout
         self._task: ModelTask | None = None

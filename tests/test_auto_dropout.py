@@ -15,7 +15,7 @@ from tf_autodropout.search.core import Observer
 from tf_autodropout.search.ledger import LedgerReader
 from tf_autodropout.search.search_config import SearchConfig
 
-QUICK = SearchConfig("random", finalists=2, fresh_seeds=0, trial_zero=True)
+QUICK = SearchConfig("random", finalists=2)
 
 
 def auto(out: Path, model: Any = convnet, **given: Any) -> tad.AutoDropout:

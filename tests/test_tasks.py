@@ -1,5 +1,7 @@
 """The tasks: real data, splits apart, rewards."""
 
+import importlib
+import inspect
 import math
 import re
 from pathlib import Path
@@ -12,7 +14,7 @@ from tf_autodropout.patterns.checks import WHOLE
 from tf_autodropout.search.tasks.cifar10 import _average_down, cifar10_small_task
 from tf_autodropout.search.tasks.digits import digits_task
 from tf_autodropout.search.tasks.pydoc import TEST_TOKENS, TRAIN_TOKENS, VALID_TOKENS, load_corpus, pydoc_task
-from tf_autodropout.search.tasks.registry import TASKS, make_task
+from tf_autodropout.search.tasks.registry import TASKS, make_task, task_settings
 from tf_autodropout.search.tasks.text import TextTask, classic
 
 CIFAR = Path(__file__).parents[2] / "shared" / "data" / "tfds"
@@ -128,6 +130,14 @@ def test_cifar10_small_reads_tfds() -> None:
 def test_bad_settings_are_refused(name: str, settings: dict, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         make_task(name, **settings).space  # noqa: B018
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_settings_that_the_help_shows_are_those_of_the_task(name: str) -> None:
+    entry = TASKS[name]
+    factory = getattr(importlib.import_module(f"tf_autodropout.search.tasks.{entry.module}"), entry.factory)
+    parameters = inspect.signature(factory).parameters.values()
+    assert task_settings(name) == {parameter.name: parameter.default for parameter in parameters}
 
 
 def test_every_task_of_the_registry_is_described() -> None:

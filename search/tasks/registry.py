@@ -1,5 +1,6 @@
 """The tasks by name, without loading any of them."""
 
+import ast
 import importlib
 import importlib.util
 import inspect
@@ -46,6 +47,19 @@ def check_task(name: str) -> None:
         )
     if place.endswith(".py") and not Path(place).is_file():
         raise ValueError(f"Invalid value for 'task'. Expected a file that is there. Received: task={name!r}")
+
+
+def task_settings(name: str) -> dict[str, Any]:
+    """Returns the settings of a task of `TASKS` with their defaults; it is not imported for that.
+
+    Args:
+        name: One of `TASKS`.
+    """
+    entry = TASKS[name]
+    tree = ast.parse(Path(__file__).with_name(f"{entry.module}.py").read_text("utf-8"))
+    factory = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == entry.factory)
+    names = [argument.arg for argument in factory.args.args]
+    return dict(zip(names, map(ast.literal_eval, factory.args.defaults), strict=True))
 
 
 def make_task(name: str | Task, **settings: Any) -> Task:

@@ -14,17 +14,15 @@ from tf_autodropout.search.engines.config import EngineConfig
 from tf_autodropout.search.ledger import LedgerReader, check_directory, stored_config
 from tf_autodropout.search.search_config import SearchConfig
 from tf_autodropout.search.space import GRANULARITIES
-from tf_autodropout.search.tasks.registry import TASKS, check_task
+from tf_autodropout.search.tasks.registry import check_task
 from tf_autodropout.search.terminal.engine_options import engine_options, place_options
 from tf_autodropout.search.terminal.quiet import quiet_tensorflow
 from tf_autodropout.search.terminal.search_options import search_options
-from tf_autodropout.search.terminal.task_options import task_options
+from tf_autodropout.search.terminal.task_options import task_list, task_options
 from tf_autodropout.search.terminal.template import template
 
 _EXIT_BAD_INPUT, _EXIT_STOPPED = 2, 130
 _PATH = click.Path(path_type=Path)
-_TASK_LIST = "\n".join(f"  {name:15}{entry.summary}" for name, entry in TASKS.items())
-_TASK_LIST += f"\n  {'FILE.py:NAME':15}a function of your own that returns a task: tf-autodropout init FILE.py"
 _RETRY = click.option("--retry-failed", is_flag=True, help="Take up again the trials that have failed.")
 
 
@@ -36,7 +34,7 @@ def cli() -> None:
 
 @cli.command(
     help="Search patterns for TASK, then retrain the best PatternSet and the classics on fresh seeds and "
-    f"compare them on test data. After a stop the same command goes on.\n\n\b\nTasks:\n{_TASK_LIST}"
+    f"compare them on test data. After a stop the same command goes on.\n\n\b\nTasks:\n{task_list()}"
 )
 @click.argument("task", metavar="TASK")
 @click.option("--out", type=_PATH, required=True, help="Directory for ledger, best.json, pictures, table.")
@@ -141,7 +139,7 @@ def _search(out: Path, engine: EngineConfig, **arguments: Any) -> None:
 
 @cli.command(
     help="Train one child of TASK outside a search and print its scores on validation and test.\n\n"
-    f"\b\nTasks:\n{_TASK_LIST}"
+    f"\b\nTasks:\n{task_list()}"
 )
 @click.argument("task", metavar="TASK")
 @click.option("--patterns", "file", type=_PATH, help="A saved PatternSet, such as best.json.  [no dropout]")
