@@ -214,6 +214,16 @@ def test_sites_of_several_kinds_and_lengths_that_only_the_data_tells() -> None:
     assert names == ["no dropout", "Spatial Dropout(0.1)", "Spatial Dropout(0.2)", "one block a channel"]
 
 
+def test_a_map_of_one_cell_is_no_site() -> None:
+    def build() -> keras.Model:
+        image = keras.Input((own_models.SIDE, own_models.SIDE, 2))
+        x = keras.layers.BatchNormalization(name="large")(keras.layers.Conv2D(4, 3)(image))
+        x = keras.layers.BatchNormalization(name="small")(keras.layers.Conv2D(4, 4)(x))
+        return compiled(keras.Model(image, keras.layers.Dense(CLASSES)(keras.layers.Flatten()(x))))
+
+    assert [site.name for site in task(build).space.sites] == ["large"]
+
+
 @pytest.mark.slow
 def test_sites_may_be_chosen_and_the_model_s_dropout_taken_out() -> None:
     one = task(sites="batch_normalization*", keep_dropout=False, granularity="network")

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from tf_autodropout.patterns import Pattern, Site
+from tf_autodropout.patterns import ConvPattern, Pattern, Site
 from tf_autodropout.patterns.checks import invalid
 from tf_autodropout.search.children.model_names import stable_names
 from tf_autodropout.surgery.survey import survey
@@ -48,7 +48,7 @@ class ModelSites:
         }
 
     def with_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Site, ...]:
-        """Returns the sites for a `SearchSpace`.
+        """Returns the sites for a `SearchSpace`. A map of a single cell is none: whatever drops there drops everything.
 
         Args:
             shapes: Of one example at each site, by the names in the model.
@@ -56,7 +56,8 @@ class ModelSites:
         found = []
         for name, own in self.own_names.items():
             site, block, stage = self._sites[name]
-            if own in shapes:
+            single = site.pattern_type is ConvPattern and max(shapes.get(own, (1, 1))[:-1]) == 1
+            if own in shapes and not single:
                 found.append(Site(name, site.pattern_type, shapes[own], block, stage))
         return tuple(found)
 
