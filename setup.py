@@ -39,6 +39,7 @@ REQUIRED = [
     "numpy>=1.26",
     "rich>=13",
     "click>=8.1",
+    "cloudpickle>=3",  # tasks of one's own, sent to worker processes; tensorflow-probability brings it along
     "tensorboard>=2.20,<2.22",
 ]
 DEVELOPMENT = [
@@ -72,5 +73,5 @@ setup(
         "tpe": ["optuna>=5,<6"],
         "dev": DEVELOPMENT,
     },
-    entry_points={"console_scripts": ["tf-autodropout = tf_autodropout.search.cli:main"]},
+    entry_points={"console_scripts": ["tf-autodropout = tf_autodropout.search.terminal.cli:main"]},
 )

@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 from environment import environment
 
-from tf_autodropout.search.tasks.base import Task
-from tf_autodropout.search.tasks.child import Child
+from tf_autodropout.search.children.child import Child
+from tf_autodropout.search.core import Task
 from tf_autodropout.search.tasks.digits import digits_task
 from tf_autodropout.search.tasks.pydoc import pydoc_task
 

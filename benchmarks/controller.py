@@ -10,8 +10,8 @@ from collections.abc import Callable
 from environment import environment
 
 from tf_autodropout.models.wide_resnet import wide_resnet_sites
-from tf_autodropout.search.controller import Controller
-from tf_autodropout.search.learner import Learner
+from tf_autodropout.search.searchers.controller import Controller
+from tf_autodropout.search.searchers.learner import Learner
 from tf_autodropout.search.space import SearchSpace
 
 REPEATS = 20

@@ -20,16 +20,16 @@ from pathlib import Path
 from environment import environment
 
 import tf_autodropout as tad
-from tf_autodropout.layers import site_seed
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.patterns.document import write_text
-from tf_autodropout.search.engine_config import EngineConfig
+from tf_autodropout.patterns.seeding import site_seed
+from tf_autodropout.search.core import Opponent, Scoring, Status
 from tf_autodropout.search.engines import WorkerProcesses
-from tf_autodropout.search.learner import LearnerConfig
-from tf_autodropout.search.tasks.base import Contender
+from tf_autodropout.search.engines.config import EngineConfig
+from tf_autodropout.search.results.evaluation import work_through
+from tf_autodropout.search.searchers.learner import LearnerConfig
 from tf_autodropout.search.tasks.registry import make_task
 from tf_autodropout.search.tasks.text import classic
-from tf_autodropout.search.trial import Status
 
 RATES = {
     "Dropout": (0.1, 0.2, 0.3, 0.4),
@@ -39,26 +39,27 @@ RATES = {
 FRESH = 3  # seeds
 
 
-def scores(contenders: Sequence[Contender], store: Path) -> dict[str, dict[str, float]]:
+def scores(opponents: Sequence[Opponent], store: Path) -> dict[str, dict[str, float]]:
     """Returns mean validation and test perplexity over the fresh seeds by name; each training is kept in `store`."""
-    jobs = [(c, s, store / f"{c.name.replace(' ', '_')}-{s}.json") for c in contenders for s in range(FRESH)]
+    jobs = [(c, s, store / f"{c.name.replace(' ', '_')}-{s}.json") for c in opponents for s in range(FRESH)]
     missing = [job for job in jobs if not job[2].exists()]
-    workers = WorkerProcesses(partial(make_task, "pydoc"), seed=0)
+    workers = WorkerProcesses(partial(make_task, "pydoc"))
     try:
-        calls = [("test", contender, site_seed(0, "benchmark", index)) for contender, index, _ in missing]
-        for place, answer in workers.calls(calls, lambda place: None):
-            if answer.status is not Status.FINISHED:
-                raise RuntimeError(answer.error)
-            write_text(missing[place][2], json.dumps(answer.value))
+        works = [Scoring(opponent, site_seed(0, "benchmark", index)) for opponent, index, _ in missing]
+        for place, outcome in work_through(workers, works):
+            if outcome.status is not Status.FINISHED:
+                raise RuntimeError(outcome.metrics["error"])
+            scores = {split: outcome.metrics[split] for split in ("valid", "test")}
+            write_text(missing[place][2], json.dumps(scores))
     finally:
         workers.close()
     rows: dict[str, dict[str, float]] = {}
-    for contender in contenders:
-        kept = [json.loads(path.read_text()) for one, _, path in jobs if one is contender]
+    for opponent in opponents:
+        kept = [json.loads(path.read_text()) for one, _, path in jobs if one is opponent]
         row = {split: statistics.fmean(one[split] for one in kept) for split in ("valid", "test")}
         row["deviation"] = statistics.stdev(one["test"] for one in kept)
-        rows[contender.name] = row
-        print(f"{contender.name:28} valid {row['valid']:7.2f}  test {row['test']:7.2f} ± {row['deviation']:.2f}")
+        rows[opponent.name] = row
+        print(f"{opponent.name:28} valid {row['valid']:7.2f}  test {row['test']:7.2f} ± {row['deviation']:.2f}")
     return rows
 
 
@@ -73,7 +74,7 @@ def main() -> None:
     options = parser.parse_args()
     store = options.out / "fresh-seeds"
     store.mkdir(parents=True, exist_ok=True)
-    nothing = Contender("no dropout", PatternSet({}))
+    nothing = Opponent("no dropout", PatternSet({}))
     rows = scores([nothing, *(classic(name, rate) for name, rates in RATES.items() for rate in rates)], store)
     tuned = min((name for name in rows if name != "no dropout"), key=lambda name: rows[name]["valid"])
     best = []
@@ -87,7 +88,7 @@ def main() -> None:
             fresh_seeds=0,
             engine=EngineConfig("processes"),
         )
-        best.append(Contender(f"{options.searcher}, seed {seed}", result.best))
+        best.append(Opponent(f"{options.searcher}, seed {seed}", result.best))
         print(f"search {seed}: trial {result.best.provenance['trial']}, reward {result.reward:.4f}", flush=True)
     found = scores(best, store)
     wins = sum(row["test"] < rows[tuned]["test"] for row in found.values())

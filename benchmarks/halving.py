@@ -22,12 +22,12 @@ from environment import environment
 
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.patterns.document import write_text
+from tf_autodropout.search.core import RUNG_REWARDS, Rung, Status, Suggestion, Training, Trial
 from tf_autodropout.search.engines import WorkerProcesses
 from tf_autodropout.search.halving import Halving
-from tf_autodropout.search.tasks.base import RUNG_REWARDS, Rung
+from tf_autodropout.search.results.evaluation import work_through
 from tf_autodropout.search.tasks.pydoc import pydoc_task
 from tf_autodropout.search.tasks.registry import make_task
-from tf_autodropout.search.trial import Status, Suggestion, Trial
 
 TRIALS, TWICE, ORDERS = 64, 4, 500
 
@@ -41,13 +41,13 @@ def record(out: Path) -> list[dict[str, list[float]]]:
     jobs = [(number, seed) for number in range(TRIALS) for seed in ((0, 1) if number < TWICE else (0,))]
     paths = [out / f"{number}-{seed}.json" for number, seed in jobs]
     missing = [place for place, path in enumerate(paths) if not path.exists()]
-    workers = WorkerProcesses(partial(make_task, "pydoc"), seed=0)
+    workers = WorkerProcesses(partial(make_task, "pydoc"))
     try:
-        calls = [("train_by_rungs", sets[jobs[place][0]], jobs[place][1], rungs) for place in missing]
-        for index, answer in workers.calls(calls, lambda index: None):
-            if answer.status is not Status.FINISHED:
-                raise RuntimeError(answer.error)
-            rewards = [*answer.value.metrics[RUNG_REWARDS], answer.value.reward]
+        works = [Training(sets[jobs[place][0]], jobs[place][1], rungs) for place in missing]
+        for index, outcome in work_through(workers, works):
+            if outcome.status is not Status.FINISHED:
+                raise RuntimeError(outcome.metrics["error"])
+            rewards = [*outcome.metrics[RUNG_REWARDS], outcome.reward]
             write_text(paths[missing[index]], json.dumps(rewards))
     finally:
         workers.close()

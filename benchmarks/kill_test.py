@@ -19,18 +19,16 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 
 from environment import environment
 
 from tf_autodropout.patterns.document import write_text
+from tf_autodropout.search.core import Call, Outcome, Status
 from tf_autodropout.search.ledger import FILE_NAME, Ledger, LedgerReader, stored_config
 from tf_autodropout.search.loop import search_loop
-from tf_autodropout.search.run_search import BATCH, CAPACITY
 from tf_autodropout.search.searchers import Reinforce
 from tf_autodropout.search.tasks.digits import digits_task
-from tf_autodropout.search.trial import Outcome, Status, Trial
 
 COMMAND = [sys.executable, "-m", "tf_autodropout.search"]
 MOST_TRIALS = 4  # of a session that is killed
@@ -40,18 +38,20 @@ LONGEST_START = 15.0  # seconds, for a kill before the first trial
 class Replayed:
     """An engine whose children earn given rewards, first in, first out."""
 
+    slots = 1
+
     def __init__(self, rewards: dict[int, float]) -> None:
-        self._rewards, self._waiting = rewards, deque[Trial]()
+        self._rewards, self._waiting = rewards, deque[Call]()
 
-    def submit(self, trial: Trial) -> None:
+    def submit(self, call: Call) -> None:
         """Queues a trial."""
-        self._waiting.append(trial)
+        self._waiting.append(call)
 
-    def wait(self, started: Callable[[int], None]) -> Outcome:
+    def next(self) -> Outcome:
         """Answers for the oldest trial."""
-        number = self._waiting.popleft().number
-        started(number)
-        return Outcome(number, Status.FINISHED, self._rewards[number])
+        call = self._waiting.popleft()
+        call.begin()
+        return Outcome(call.number, Status.FINISHED, self._rewards[call.number])
 
     def close(self) -> None:
         """Has nothing to close."""
@@ -100,7 +100,7 @@ def main() -> None:
     rewards = {trial.number: trial.reward for trial in trials if trial.reward is not None}
     space = digits_task(steps=20).space
     ledger = Ledger(unbroken, {"task": {"name": "digits, replayed"}})
-    search_loop(Reinforce(space, 0), ledger, Replayed(rewards), space.decode, options.trials, CAPACITY, BATCH)
+    search_loop(Reinforce(space, 0), ledger, Replayed(rewards), space.decode, options.trials)
     db = sqlite3.connect(killed / FILE_NAME)
     checks = {
         f"trials 1 to {options.trials} are there, each finished, each once in the order of finishing": (

@@ -31,14 +31,13 @@ from environment import environment
 from tf_autodropout.models.transformer_lm import transformer_sites
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.patterns.document import write_text
+from tf_autodropout.search.core import Call, Observer, Outcome, Status, Trial
 from tf_autodropout.search.ledger import Ledger
-from tf_autodropout.search.log_file import log_file
-from tf_autodropout.search.loop import search_loop
-from tf_autodropout.search.observer import Observer, Observers
+from tf_autodropout.search.loop import Observers, search_loop
+from tf_autodropout.search.results.log_file import log_file
+from tf_autodropout.search.results.tensorboard import TensorBoard
 from tf_autodropout.search.searchers import RandomSearch, Reinforce
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.tensorboard import TensorBoard
-from tf_autodropout.search.trial import Outcome, Status, Trial
 
 BATCH = 16  # M
 MARK = 1000  # trials after which memory is noted for the first time
@@ -56,26 +55,26 @@ class SimulatedWorkers:
         self._minutes = minutes
         self._random = random.Random(seed)
         self._idle = list(range(len(minutes)))
-        self._waiting: deque[Trial] = deque()
-        self._training: list[tuple[float, int, int, Trial]] = []  # until when, number, worker
+        self.slots = len(minutes)
+        self._waiting: deque[Call] = deque()
+        self._training: list[tuple[float, int, int, PatternSet]] = []  # until when, number, worker
         self.now = 0.0
         self.last_handed_out = 0.0
 
-    def submit(self, trial: Trial) -> None:
+    def submit(self, call: Call) -> None:
         """Queues a trial."""
-        self._waiting.append(trial)
+        self._waiting.append(call)
 
-    def wait(self, started: Callable[[int], None]) -> Outcome:
+    def next(self) -> Outcome:
         """Moves the clock to the next outcome."""
         while self._waiting and self._idle:
-            trial, worker = self._waiting.popleft(), self._idle.pop()
+            call, worker = self._waiting.popleft(), self._idle.pop()
             until = self.now + self._minutes[worker](self._random.random())
-            heapq.heappush(self._training, (until, trial.number, worker, trial))
             self.last_handed_out = self.now
-            started(trial.number)
-        self.now, _, worker, trial = heapq.heappop(self._training)
+            heapq.heappush(self._training, (until, call.number, worker, call.begin().patterns))
+        self.now, number, worker, patterns = heapq.heappop(self._training)
         self._idle.append(worker)
-        return Outcome(trial.number, Status.FINISHED, _score(trial.patterns), {"seconds": 0.0}, f"worker {worker}")
+        return Outcome(number, Status.FINISHED, _score(patterns), {"seconds": 0.0}, f"worker {worker}")
 
     def close(self) -> None:
         """Has nothing to close."""

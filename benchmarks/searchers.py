@@ -26,11 +26,12 @@ from environment import environment
 from synthetic import C, M, search
 
 from tf_autodropout.search import run
-from tf_autodropout.search.searchers import SEARCHERS, Reinforce, Searcher
+from tf_autodropout.search.ledger.trial_table import TrialTable
+from tf_autodropout.search.searchers import SEARCHERS, Reinforce, Searcher, make_searcher
+from tf_autodropout.search.tasks.data.corpus import UNKNOWN, Corpus
 from tf_autodropout.search.tasks.pydoc import load_corpus
 from tf_autodropout.search.tasks.tabular import TabularTask, tabular_task
-from tf_autodropout.search.tasks.text import UNKNOWN, Corpus, TextTask
-from tf_autodropout.search.tasks.trial_table import TrialTable
+from tf_autodropout.search.tasks.text import TextTask
 
 HERE = Path(__file__).parent
 TRIALS, NOISE = 512, 0.025
@@ -82,7 +83,7 @@ def measure(task: TabularTask, name: str, seeds: Sequence[int], out: Path) -> No
             learner.restore(0, fresh, 0)
             searcher = learner
         else:
-            searcher = SEARCHERS[name](task.space, seed)
+            searcher = make_searcher(name, task.space, seed)
         noise = NOISE * np.random.default_rng([seed, 1]).standard_normal(TRIALS)
         rewards = search(searcher, task.space, true_reward, noise)
         np.save(path, np.maximum.accumulate(rewards))

@@ -34,9 +34,9 @@ import numpy as np
 from environment import environment
 
 from tf_autodropout.patterns import ConvPattern, Site
+from tf_autodropout.search.core import Status, Suggestion, Trial
 from tf_autodropout.search.searchers import RandomSearch, Reinforce, Searcher
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.trial import Status, Suggestion, Trial
 
 C, M = 16, 16
 LINKING = 2  # the first tokens of a site interact with those of the next: size and stride

@@ -30,14 +30,14 @@ def main() -> None:
         f"{environment()} {task.steps} steps of {task.batch_size} x {task.sequence_length} tokens, seed {options.seed}."
     )
     print("\n| | validation perplexity | test perplexity | seconds |\n|---|---:|---:|---:|")
-    for contender in task.classics()[: options.contenders]:
+    for opponent in task.opponents()[: options.contenders]:
 
         def hear(step: int, steps: int, loss: float) -> None:
             if step % 100 == 0:
                 print(f"{step}/{steps}  loss {loss:.3f}", file=sys.stderr, flush=True)
 
-        trained = train_child(task, contender.patterns, options.seed, progress=hear)
-        print(f"| {contender.name} | {trained.valid:.1f} | {trained.test:.1f} | {trained.seconds:.0f} |", flush=True)
+        trained = train_child(task, opponent.patterns, options.seed, progress=hear)
+        print(f"| {opponent.name} | {trained.valid:.1f} | {trained.test:.1f} | {trained.seconds:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

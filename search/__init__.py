@@ -6,18 +6,28 @@ if not __name__.startswith("tf_autodropout."):
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tf_autodropout.search.engine_config import EngineConfig
+    from tf_autodropout.search.auto_dropout import AutoDropout
+    from tf_autodropout.search.engines.config import EngineConfig
     from tf_autodropout.search.run_search import Search, run
+    from tf_autodropout.search.search_config import SearchConfig
+    from tf_autodropout.search.tasks.model_task import ModelTask
 
-__all__ = ["EngineConfig", "Search", "run"]
+_FILES = {
+    "AutoDropout": "auto_dropout",
+    "EngineConfig": "engines.config",
+    "ModelTask": "tasks.model_task",
+    "Search": "run_search",
+    "SearchConfig": "search_config",
+    "run": "run_search",
+}
+
+__all__ = ["AutoDropout", "EngineConfig", "ModelTask", "Search", "SearchConfig", "run"]
 
 
 def __getattr__(name: str) -> Any:
     # Loaded on first use: the command line's help must not wait for TensorFlow.
-    if name in __all__:
+    if name in _FILES:
         import importlib
 
-        file = "engine_config" if name == "EngineConfig" else "run_search"
-        module = importlib.import_module(f"tf_autodropout.search.{file}")
-        return getattr(module, name)
+        return getattr(importlib.import_module(f"tf_autodropout.search.{_FILES[name]}"), name)
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

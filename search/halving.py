@@ -17,8 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tf_autodropout.search.tasks.base import RUNG_REWARDS, Rung
-from tf_autodropout.search.trial import Status, Trial
+from tf_autodropout.search.core import RUNG_REWARDS, Rung, Status, Trial
 
 
 @dataclass(frozen=True)

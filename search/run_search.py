@@ -1,34 +1,29 @@
 """`run`: a whole search with its files, in one call."""
 
 import contextlib
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tf_autodropout.patterns import PatternSet
-from tf_autodropout.patterns.checks import check_bool
-from tf_autodropout.search import report
-from tf_autodropout.search.comparison import Row, compare
-from tf_autodropout.search.confirmation import best_trial, confirm
-from tf_autodropout.search.engine_config import ENGINES, EngineConfig
-from tf_autodropout.search.engines import Engine, InProcess
+from tf_autodropout.patterns.checks import check_int
+from tf_autodropout.search.core import Engine, Observer, Searcher, Task
+from tf_autodropout.search.engines.config import ENGINES, EngineConfig
 from tf_autodropout.search.halving import Halving
 from tf_autodropout.search.ledger import Ledger, check_directory, storage_errors
-from tf_autodropout.search.log_file import log_file
-from tf_autodropout.search.loop import search_loop
-from tf_autodropout.search.observer import Observer, Observers
-from tf_autodropout.search.searchers import SEARCHERS
-from tf_autodropout.search.tasks.base import Task
-from tf_autodropout.search.tasks.delegating import ends_early
-from tf_autodropout.search.tasks.multi_worker import LeadingTask
-from tf_autodropout.search.tasks.registry import TASKS, check_task
-from tf_autodropout.search.tensorboard import TensorBoard
-
-CAPACITY = 16  # C; the paper fits it to its cluster
-BATCH = 16  # M of the paper
-FINALISTS = 4
+from tf_autodropout.search.loop import BATCH, Observers, search_loop
+from tf_autodropout.search.results import report
+from tf_autodropout.search.results.comparison import Row, compare
+from tf_autodropout.search.results.finalists import best_trial, confirm
+from tf_autodropout.search.results.log_file import log_file
+from tf_autodropout.search.results.tensorboard import TensorBoard
+from tf_autodropout.search.results.trial_zero import lead, train_trial_zero
+from tf_autodropout.search.search_config import SearchConfig
+from tf_autodropout.search.tasks.registry import TASKS, check_task, make_task
 
 
 @dataclass(frozen=True)
@@ -53,14 +48,13 @@ def run(
     trials: int,
     out: str | Path,
     engine: Engine | EngineConfig | str | None = None,
-    searcher: str = "reinforce",
+    config: SearchConfig | None = None,
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
-    fresh_seeds: int = 3,
-    finalists: int = FINALISTS,
-    halving: bool = False,
+    retry_failed: bool = False,
     observers: Sequence[Observer] = (),
     progress: Callable[[str], None] = lambda name: None,
+    **choices: Any,
 ) -> Search:
     """Searches patterns for a task; goes on where an earlier call with the same arguments stopped.
 
@@ -70,15 +64,13 @@ def run(
         out: Output directory: ledger, log.txt, best.json, pictures, table, TensorBoard events.
         engine: Where and how trials are trained, as an `EngineConfig`, the name of one of its engines or an engine of
             one's own; default: one after the other in this process.
-        searcher: One of `SEARCHERS`: `"reinforce"`, `"thompson"`, `"evolution"`, `"tpe"` or `"random"`.
+        config: How it searches; default: `SearchConfig()`.
         seed: Seeds everything.
         settings: Settings of a task given by name.
-        fresh_seeds: Seeds of the final table; 0 leaves it out.
-        finalists: The trials with the highest rewards that are retrained on two more seeds, before one of
-            them is called the best; 1: the highest reward decides, as in the paper.
-        halving: End trials early that do not look promising, see `Halving`.
+        retry_failed: Take up again the trials that have failed, once their fault is mended.
         observers: Hear of everything that happens.
         progress: Called with a few words on what is retrained, before each training after the search.
+        **choices: Fields of `SearchConfig`, instead of `config`, such as `searcher="thompson"`.
 
     Returns:
         `Search`.
@@ -86,7 +78,8 @@ def run(
     Raises:
         ValueError: an unknown task, setting or searcher, a number out of range. `LedgerError`, a
             `ValueError`: the directory cannot serve this run. Nothing on disk has changed then.
-        RuntimeError: no trial has finished: all failed or diverged. `StorageError`, a `RuntimeError`: the
+        RuntimeError: no trial has finished: all failed or diverged; three trials in a row failed with the same error.
+            `StorageError`, a `RuntimeError`: the
             disk is full; the same call goes on once there is room.
 
     Example:
@@ -101,67 +94,72 @@ def run(
         Pham and Le, AutoDropout, AAAI 2021, "Search Algorithm".
     """
     directory = Path(out)
-    check_arguments(task, trials, searcher, seed, fresh_seeds, finalists)
-    halving = check_bool("halving", halving)
+    check_arguments(task, trials, seed)
+    chosen = _chosen(config, choices)
     check_directory(directory)
     where = _engine_config(engine)
-    child = where.task(task, settings)
-    method = SEARCHERS[searcher](child.space, seed)
-    space = child.space.describe() | {"decisions": [f"{d.group} {d.token}" for d in child.space.decisions]}
-    config = {
-        "task": child.describe() | {"space": space},
-        "searcher": method.describe(),
-        "seed": seed,
-        "capacity": CAPACITY,
-        "batch": BATCH,
-    }
+    placement = where.prepare()
+    make = partial(make_task, task, **(settings or {}))
+    child = make()
+    with placement.scope():  # a task may have to build its child to know its sites
+        space = child.space
+    method, judge = chosen.make(space, seed), chosen.judge(seed)
+    if judge and "rungs" not in inspect.signature(child.train).parameters:
+        raise ValueError(f"Invalid value for 'halving'. The task {child.name} cannot end a training early")
+    identity = _identity(child, method, judge, chosen, where, seed)
     arguments = {
         "task": task if isinstance(task, str) else None,
         "trials": trials,
-        "searcher": searcher,
         "seed": seed,
         "settings": dict(settings or {}),
-        "fresh_seeds": fresh_seeds,
-        "finalists": finalists,
         "precision": where.precision,
-        "halving": halving,
-    }
-    judge = Halving(seed) if halving else None
-    if judge:
-        if not ends_early(child):
-            raise ValueError(f"Invalid value for 'halving'. The task {child.name} cannot end a training early")
-        config["halving"] = judge.describe()
-    ledger = Ledger(directory, config, arguments)
+    } | chosen.to_dict()
+    ledger = Ledger(directory, identity, arguments)
+    if retry_failed:
+        ledger.retry_failed()
     try:
         with storage_errors(directory), log_file(directory) as log, contextlib.ExitStack() as closing:
-            log.info("search on %s: %d trials by %s, seed %d", child.name, trials, searcher, seed)
-            if isinstance(engine, Engine):
-                workers, calls = engine, InProcess(child, seed).calls
-            else:
-                workers, calls = where.start(task, settings, seed, child)
+            log.info("search on %s: %d trials by %s, seed %d", child.name, trials, identity["searcher"]["name"], seed)
+            workers = engine if isinstance(engine, Engine) else where.start(make, child, placement)
             closing.callback(workers.close)
+            if chosen.trial_zero:
+                train_trial_zero(workers, ledger, seed, progress)
             heard = Observers([TensorBoard(directory / "tensorboard"), *observers])
             try:
-                search_loop(method, ledger, workers, child.space.decode, trials, CAPACITY, BATCH, heard, judge)
+                search_loop(
+                    method,
+                    ledger,
+                    workers,
+                    child.space.decode,
+                    trials,
+                    chosen.capacity,
+                    chosen.batch,
+                    heard,
+                    judge,
+                    seed,
+                )
             finally:
                 heard.close()
             counts = ledger.counts()
             log.info("all trials are final: %s", ", ".join(f"{count} {status}" for status, count in counts.items()))
-            confirm(calls, ledger, seed, finalists, progress)
-            found = best_trial(ledger, finalists)
+            confirm(workers, ledger, seed, chosen.finalists, progress)
+            if chosen.trial_zero:
+                train_trial_zero(workers, ledger, seed, progress, confirmed=chosen.finalists > 1)
+            found = best_trial(ledger, chosen.finalists)
             if found is None:
                 raise RuntimeError(f"No trial has finished. The last one: {ledger.last_error()}")
-            config = json.loads(json.dumps(config))
+            identity = json.loads(json.dumps(identity))
             best, reward = found
             report.drop_table_of_another(directory, best)
-            patterns = report.write_best(directory, best, reward, finalists, config)
+            patterns = report.write_best(directory, best, reward, chosen.finalists, identity)
             report.write_curve(directory, ledger.outcomes())
-            rows = compare(calls, child.classics(), ledger, best, seed, fresh_seeds, progress) if fresh_seeds else []
-            if rows:
-                report.write_table(directory, best, rows, child.score, child.lower_is_better, config)
-            if isinstance(child, LeadingTask):
-                child.dismiss()
+            rows, opponents = [], child.opponents() if chosen.fresh_seeds else ()
+            if opponents:
+                rows = compare(workers, opponents, ledger, best, seed, chosen.fresh_seeds, progress)
+                report.write_table(directory, best, rows, child.score, child.lower_is_better, identity)
             log.info("the best PatternSet is that of trial %d, reward %.6g", best.number, reward)
+            if chance := lead(ledger, best):
+                log.info("%s", chance)
             return Search(patterns, reward, tuple(rows), directory)
     finally:
         ledger.close()
@@ -176,21 +174,45 @@ def _engine_config(engine: Any) -> EngineConfig:
     if not isinstance(engine, EngineConfig):
         raise ValueError(
             f"Invalid value for 'engine'. Expected an EngineConfig, one of {', '.join(ENGINES)} or an object with "
-            f"submit, wait and close. Received: engine={engine!r}"
+            f"slots, submit, next and close. Received: engine={engine!r}"
         )
     return engine
 
 
-def check_arguments(task: Any, trials: int, searcher: str, seed: int, fresh_seeds: int, finalists: int) -> None:
+def _chosen(config: Any, choices: dict[str, Any]) -> SearchConfig:
+    """Returns the config, or the one that has these fields."""
+    known = [field.name for field in fields(SearchConfig)]
+    if unknown := sorted(choices.keys() - set(known)):
+        raise TypeError(f"run() got an unexpected argument '{unknown[0]}'. Fields of SearchConfig: {', '.join(known)}")
+    if config is None:
+        return SearchConfig(**choices)
+    if not isinstance(config, SearchConfig) or choices:
+        raise ValueError(f"Expected 'config' to be a SearchConfig, without {', '.join(choices) or 'others'} beside it.")
+    return config
+
+
+def _identity(
+    task: Task, searcher: Searcher, judge: Halving | None, chosen: SearchConfig, where: EngineConfig, seed: int
+) -> dict[str, Any]:
+    """Returns what identifies a run, as JSON types."""
+    space = task.space.describe() | {"decisions": [f"{d.group} {d.token}" for d in task.space.decisions]}
+    # Not the strategy: a run may go on with other machines than those it began with.
+    precision = {} if where.precision == "float32" else {"precision": where.precision}
+    return {
+        "task": task.describe() | precision | {"space": space},
+        "searcher": searcher.describe(),
+        "seed": seed,
+        "capacity": chosen.capacity or BATCH,  # the least one of the default, which grows with the engine
+        "batch": chosen.batch,
+    } | ({"halving": judge.describe()} if judge else {})
+
+
+def check_arguments(task: Any, trials: int, seed: int) -> None:
     """Raises `ValueError` for what can be seen to be wrong without loading anything."""
     if isinstance(task, str):
         check_task(task)
     elif not hasattr(task, "train"):
         known = ", ".join(TASKS)
         raise ValueError(f"Invalid value for 'task'. Expected one of {known} or a Task. Received: task={task!r}")
-    numbers = (("trials", trials, 1), ("seed", seed, 0), ("fresh_seeds", fresh_seeds, 0), ("finalists", finalists, 1))
-    for name, value, minimum in numbers:
-        if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-            raise ValueError(f"Invalid value for '{name}'. Expected an integer >= {minimum}. Received: {name}={value}")
-    if searcher not in SEARCHERS:
-        raise ValueError(f"Invalid value for 'searcher'. Expected one of {', '.join(SEARCHERS)}. Received: {searcher}")
+    check_int("trials", trials, 1)
+    check_int("seed", seed, 0)

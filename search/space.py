@@ -37,6 +37,9 @@ TRANSFORMER_GRID: dict[str, tuple[Any, ...]] = {
 }
 
 
+_OF_PLANES = ("rotate", "shear_x", "shear_y")  # maps of one axis cannot be turned
+
+
 @dataclass(frozen=True)
 class Decision:
     """One token of the sequence: which value of `values` for `token` at `group`."""
@@ -51,12 +54,12 @@ class SearchSpace:
     """The sequences of tokens that stand for PatternSets.
 
     Args:
-        sites: The sites of the child, all of one kind.
+        sites: The sites of the child.
         granularity: `"layer"` decides for each site, `"block"`, `"stage"` and `"network"` for all
-            sites of one block, one stage or the whole network together.
+            sites of one block, one stage or the whole network together; sites of different kinds are apart.
 
     Raises:
-        ValueError: no sites, sites of two kinds, equal names, an unknown granularity.
+        ValueError: no sites, equal names, an unknown granularity.
 
     Example:
         >>> from tf_autodropout.models.transformer_lm import transformer_sites
@@ -80,15 +83,20 @@ class SearchSpace:
             raise ValueError(
                 f"Invalid value for 'granularity'. Expected one of {GRANULARITIES}. Received: {self.granularity!r}"
             )
-        if not self.sites or len({site.kind for site in self.sites}) != 1:
-            raise ValueError("Expected 'sites' to be one or more sites of one kind.")
+        if not self.sites:
+            raise ValueError("Expected 'sites' to be one or more sites.")
         if len({site.name for site in self.sites}) != len(self.sites):
             raise ValueError("Expected the names of 'sites' to differ.")
 
     @cached_property
+    def grids(self) -> dict[str, dict[str, tuple[Any, ...]]]:
+        """Kind of site to its grid, token name to values."""
+        return {_kind(site): _grid(site) for site in self.sites}
+
+    @property
     def grid(self) -> dict[str, tuple[Any, ...]]:
-        """Token name to values."""
-        return CONV_GRID if self.sites[0].kind is ConvPattern else TRANSFORMER_GRID
+        """The grid of a space of one kind of site; of several, that of the first."""
+        return _grid(self.sites[0])
 
     @cached_property
     def groups(self) -> dict[str, tuple[Site, ...]]:
@@ -98,13 +106,19 @@ class SearchSpace:
             name = {"layer": site.name, "block": site.block, "stage": site.stage, "network": "network"}[
                 self.granularity
             ]
+            if len(self.grids) > 1 and self.granularity != "layer":
+                name = f"{name} {_kind(site)}".strip()
             groups[name] = (*groups.get(name, ()), site)
         return groups
 
     @cached_property
     def decisions(self) -> tuple[Decision, ...]:
         """The tokens in the order in which the controller writes them."""
-        return tuple(Decision(group, token, values) for group in self.groups for token, values in self.grid.items())
+        return tuple(
+            Decision(group, token, values)
+            for group, sites in self.groups.items()
+            for token, values in _grid(sites[0]).items()
+        )
 
     @cached_property
     def vocabulary_sizes(self) -> tuple[int, ...]:
@@ -133,18 +147,41 @@ class SearchSpace:
 
     def describe(self) -> dict[str, Any]:
         """Returns what identifies the space, as JSON types: two runs agree only if these do."""
-        return {
+        described: dict[str, Any] = {
             "version": SPACE_VERSION,
             "granularity": self.granularity,
             "kind": self.sites[0].kind.__name__,
             "sites": {site.name: list(site.shape) for site in self.sites},
             "grid": {token: list(values) for token, values in self.grid.items()},
         }
+        if len(self.grids) == 1:
+            return described
+        return described | {
+            "kind": "mixed",
+            "kinds": {site.name: _kind(site) for site in self.sites},
+            "grid": {
+                f"{kind} {token}": list(values) for kind, grid in self.grids.items() for token, values in grid.items()
+            },
+        }
+
+
+def _kind(site: Site) -> str:
+    """What tells sites apart that cannot share a decision."""
+    axes = len(site.shape) - 1
+    return site.kind.__name__ + (f" {axes}D" if site.kind is ConvPattern and axes != 2 else "")
+
+
+def _grid(site: Site) -> dict[str, tuple[Any, ...]]:
+    if site.kind is not ConvPattern:
+        return TRANSFORMER_GRID
+    if len(site.shape) > 2:
+        return CONV_GRID
+    return {token: values for token, values in CONV_GRID.items() if token not in _OF_PLANES}
 
 
 def _pattern(site: Site, values: dict[str, Any]) -> ConvPattern | TransformerPattern:
     if site.kind is ConvPattern:
-        side = min(site.shape[:2])
+        side = min(site.shape[:-1])
         return ConvPattern(**(values | {name: _cells(values[name], side) for name in ("size", "stride")}))
     return TransformerPattern(**(values | {"size": site.shape[0] if values["size"] == "all" else values["size"]}))
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tf_autodropout.patterns import PatternSet, patterns_for
+from tf_autodropout.patterns import ConvPattern, PatternSet, patterns_for
 from tf_autodropout.patterns.document import write_text
-from tf_autodropout.search.tasks.base import Contender, Progress, ShowsSamples, Task, unheard
+from tf_autodropout.search.core import Opponent, Progress, Task, unheard
 from tf_autodropout.search.tasks.registry import make_task
 
 RESULT, PATTERNS = "result.json", "patterns.json"
@@ -59,7 +59,7 @@ def train_child(
             not empty. Nothing has been trained or written then.
         RuntimeError: the training diverged.
     """
-    child = make_task(task, **(settings or {})) if isinstance(task, str) else task
+    child = make_task(task, **(settings or {}))
     chosen = _fitting(child, patterns)
     directory = None if out is None else _new_directory(Path(out))
     curve: list[tuple[int, float]] = []
@@ -70,11 +70,11 @@ def train_child(
 
     start = time.perf_counter()
     try:
-        scores = child.test(Contender("child", chosen), seed, hear)
+        scores = child.test(Opponent("child", chosen), seed, hear).metrics
     except FloatingPointError as error:
         raise RuntimeError(f"The child diverged: {error}") from None
     seconds = time.perf_counter() - start
-    samples = tuple(child.samples()) if isinstance(child, ShowsSamples) else ()
+    samples = tuple(child.samples()) if hasattr(child, "samples") else ()
     trained = Trained(child.score, scores["valid"], scores["test"], tuple(curve), seconds, samples)
     if directory:
         document = {"score": trained.score, "valid": trained.valid, "test": trained.test, "seed": seed}
@@ -86,12 +86,14 @@ def train_child(
 
 
 def _fitting(task: Task, patterns: Mapping[str, Any] | None) -> PatternSet:
-    sites = task.space.sites
-    try:
-        patterns_for([site.name for site in sites], sites[0].kind, patterns)
-    except TypeError as error:
-        raise ValueError(str(error)) from None
-    return patterns if isinstance(patterns, PatternSet) else PatternSet(patterns or {})
+    kinds = {site.name: site.kind for site in task.space.sites}
+    chosen = patterns if isinstance(patterns, PatternSet) else PatternSet(patterns or {})
+    for name in chosen:
+        try:
+            patterns_for(list(kinds), kinds.get(name, ConvPattern), {name: chosen[name]})
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+    return chosen
 
 
 def _new_directory(directory: Path) -> Path:

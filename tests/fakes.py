@@ -4,10 +4,9 @@ import math
 from collections.abc import Callable, Sequence
 
 from tf_autodropout.patterns import PatternSet, Site, TransformerPattern
+from tf_autodropout.search.core import Call, Opponent, Outcome, Progress, Result, Status, Training, Trial, unheard
 from tf_autodropout.search.searchers import RandomSearch
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.tasks.base import Contender, Progress, Result, unheard
-from tf_autodropout.search.trial import Outcome, Status, Trial
 
 SITES = tuple(Site(name, TransformerPattern, (8, 4), name, "all") for name in ("first", "second"))
 SPACE = SearchSpace(SITES)
@@ -34,20 +33,20 @@ class FakeTask:
             raise error
         return Result(score(patterns), {"seed": seed})
 
-    def test(self, contender: Contender, seed: int, progress: Progress = unheard) -> dict[str, float]:
-        self.calls.append((contender.patterns, seed))
+    def test(self, opponent: Opponent, seed: int, progress: Progress = unheard) -> Result:
+        self.calls.append((opponent.patterns, seed))
         error = self._fault(len(self.calls))
         if error:
             raise error
         progress(1, 2, 0.5)
         progress(2, 2, 0.25)
-        value = 100 * score(contender.patterns) + seed % 7
-        return {"valid": value, "test": value - 1}
+        value = 100 * score(opponent.patterns) + seed % 7
+        return Result(score(opponent.patterns), {"valid": value, "test": value - 1})
 
-    def classics(self) -> list[Contender]:
+    def opponents(self) -> list[Opponent]:
         return [
-            Contender("no dropout", PatternSet({})),
-            Contender("half", PatternSet({"first": TransformerPattern(size=1, rate=0.5)})),
+            Opponent("no dropout", PatternSet({})),
+            Opponent("half", PatternSet({"first": TransformerPattern(size=1, rate=0.5)})),
         ]
 
     def describe(self) -> dict[str, object]:
@@ -57,22 +56,25 @@ class FakeTask:
 class ScriptedEngine:
     """Finishes trials in the order that `pick` chooses from the numbers that wait."""
 
+    slots = 1
+
     def __init__(self, pick: Callable[[Sequence[int]], int] = min) -> None:
         self._pick = pick
-        self.waiting: dict[int, Trial] = {}
+        self.waiting: dict[int, Call] = {}
         self.most_waiting = 0
         self.finished: list[int] = []
 
-    def submit(self, trial: Trial) -> None:
-        assert trial.number not in self.waiting, "submitted twice"
-        self.waiting[trial.number] = trial
+    def submit(self, call: Call) -> None:
+        assert call.number not in self.waiting, "submitted twice"
+        self.waiting[call.number] = call
         self.most_waiting = max(self.most_waiting, len(self.waiting))
 
-    def wait(self, started: Callable[[int], None]) -> Outcome:
-        trial = self.waiting.pop(self._pick(sorted(self.waiting)))
-        started(trial.number)
-        self.finished.append(trial.number)
-        return Outcome(trial.number, Status.FINISHED, score(trial.patterns))
+    def next(self) -> Outcome:
+        call = self.waiting.pop(self._pick(sorted(self.waiting)))
+        work = call.begin()
+        assert isinstance(work, Training)
+        self.finished.append(call.number)
+        return Outcome(call.number, Status.FINISHED, score(work.patterns))
 
     def close(self) -> None:
         self.waiting.clear()

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from tf_autodropout.patterns import PatternSet, Site, TransformerPattern
+from tf_autodropout.search.core import Opponent, Result
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.tasks.base import Contender, Result
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ class FaultyTask:
             time.sleep(0.2)
         return Result(sum(pattern.rate for pattern in patterns.values()), {"seed": seed})
 
-    def test(self, contender: Contender, seed: int) -> dict[str, float]:
-        reward = self.train(contender.patterns, seed).reward
-        return {"valid": reward, "test": reward}
+    def test(self, opponent: Opponent, seed: int) -> Result:
+        reward = self.train(opponent.patterns, seed).reward
+        return Result(reward, {"valid": reward, "test": reward})
 
-    def classics(self) -> list[Contender]:
-        return [Contender("no dropout", PatternSet({}))]
+    def opponents(self) -> list[Opponent]:
+        return [Opponent("no dropout", PatternSet({}))]
 
     def describe(self) -> dict[str, object]:
         return {"name": self.name}

@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from tf_autodropout.layers import PatternDropout
 from tf_autodropout.patterns import PatternSet, TransformerPattern
-from tf_autodropout.search.strategy import make_strategy
-from tf_autodropout.search.tasks.child import Child, Split
+from tf_autodropout.search.children.child import Child, Split
+from tf_autodropout.search.children.strategy import make_strategy
 
 STEPS, BATCH = 20, 16
 NOTHING = PatternSet({})

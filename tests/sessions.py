@@ -15,15 +15,13 @@ import tensorflow as tf
 from tests.fakes import SITES, FakeTask
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search import run
-from tf_autodropout.search.controller import Controller
+from tf_autodropout.search.core import Observer, Result, Trial
 from tf_autodropout.search.engines import InProcess
 from tf_autodropout.search.ledger import Ledger, StorageError
 from tf_autodropout.search.loop import search_loop
-from tf_autodropout.search.observer import Observer
 from tf_autodropout.search.searchers import Reinforce, reinforce
+from tf_autodropout.search.searchers.controller import Controller
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.tasks.base import Result
-from tf_autodropout.search.trial import Trial
 
 CONFIG = {"task": "fake"}
 SPACE = SearchSpace(SITES, "network")  # five tokens: each is sampled eagerly
@@ -60,7 +58,7 @@ def reinforce_session(directory: Path, trials: int, pipe: Connection) -> None:
     reinforce.Controller = partial(Controller, hidden_dim=8, num_layers=1, num_heads=1)  # type: ignore
     ledger = Ledger(directory, CONFIG)
     searcher = Reinforce(SPACE, seed=3, batch=4)
-    search_loop(searcher, ledger, InProcess(SlowTask(), seed=0), SPACE.decode, trials, CAPACITY, BATCH, Reporter(pipe))
+    search_loop(searcher, ledger, InProcess(SlowTask()), SPACE.decode, trials, CAPACITY, BATCH, Reporter(pipe))
     ledger.close()
     pipe.send("done")
 

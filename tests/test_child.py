@@ -8,7 +8,7 @@ import tensorflow as tf
 from tf_autodropout.layers import PatternDropout, pattern_layers
 from tf_autodropout.models import transformer_lm, wide_resnet
 from tf_autodropout.patterns import ConvPattern, PatternSet, TransformerPattern
-from tf_autodropout.search.tasks.child import Child, Split
+from tf_autodropout.search.children.child import Child, Split
 
 NOTHING = PatternSet({})
 HEAVY = PatternSet({"ffn": TransformerPattern(size=1, rate=0.4), "value": TransformerPattern(size=2, share_c=True)})

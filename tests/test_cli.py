@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import tf_autodropout as tad
-from tf_autodropout.search import cli
-from tf_autodropout.search.engine_config import EngineConfig
+from tf_autodropout.search.engines.config import EngineConfig
 from tf_autodropout.search.ledger import Ledger, LedgerReader
+from tf_autodropout.search.terminal import cli
 
 COMMAND = [sys.executable, "-m", "tf_autodropout.search"]
 ROOT = Path(__file__).parents[1]
@@ -209,7 +209,7 @@ def test_help_does_not_load_tensorflow() -> None:
     helps = [[name, "--help"] for name in ("search", "resume", "train", "export", "report", "plot")]
     for arguments in (["--help"], *helps, []):
         script = (
-            "import sys; from tf_autodropout.search import cli; sys.argv = ['tf-autodropout', *sys.argv[1:]]\n"
+            "import sys; from tf_autodropout.search.terminal import cli; sys.argv = ['tf-autodropout', *sys.argv[1:]]\n"
             "try: cli.main()\nexcept SystemExit: pass\nassert 'tensorflow' not in sys.modules"
         )
         done = subprocess.run([sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, text=True)

@@ -11,11 +11,11 @@ from rich.console import Console
 from tests.fakes import FakeTask
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search import Search, run
-from tf_autodropout.search.comparison import Row, verdict
+from tf_autodropout.search.core import Opponent, Progress, Result, unheard
 from tf_autodropout.search.ledger import LedgerReader, stored_config
-from tf_autodropout.search.progress import ProgressLine
-from tf_autodropout.search.report import print_report
-from tf_autodropout.search.tasks.base import Contender, Progress, unheard
+from tf_autodropout.search.results.comparison import Row, verdict
+from tf_autodropout.search.results.report import print_report
+from tf_autodropout.search.terminal.progress import ProgressLine
 
 FILES = {"best.json", "best.png", "best_so_far.png", "report.md", "table.json", "ledger.sqlite", "tensorboard"}
 
@@ -62,7 +62,7 @@ def test_a_second_call_trains_nothing_again(tmp_path: Path) -> None:
 
 def test_a_table_that_was_stopped_goes_on(tmp_path: Path) -> None:
     stopped = FakeTask(lambda call: None)
-    stopped.test = lambda contender, seed: (_ for _ in ()).throw(KeyboardInterrupt)  # type: ignore[method-assign]
+    stopped.test = lambda opponent, seed: (_ for _ in ()).throw(KeyboardInterrupt)  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         search(tmp_path / "run", stopped)
     assert (tmp_path / "run" / "best.json").exists()
@@ -84,6 +84,9 @@ def test_a_run_in_which_everything_fails_says_why(tmp_path: Path) -> None:
         ({"trials": 4, "seed": -1}, "seed"),
         ({"trials": 4, "searcher": "grid"}, "searcher"),
         ({"trials": 4, "fresh_seeds": -1}, "fresh_seeds"),
+        ({"trials": 4, "capacity": 0}, "capacity"),
+        ({"trials": 4, "batch": 1.5}, "batch"),
+        ({"trials": 4, "config": "fast"}, "SearchConfig"),
         ({"trials": 4, "halving": "no"}, "halving"),
         ({"trials": 4, "task": None}, "Expected one of pydoc, .* or a Task"),
     ],
@@ -130,9 +133,9 @@ def test_the_verdict_carries_no_more_than_the_numbers(found, rival, lower: bool,
 
 def test_a_training_of_the_table_that_diverges_is_told_and_the_table_is_made(tmp_path: Path) -> None:
     class Diverges(FakeTask):
-        def test(self, contender: Contender, seed: int, progress: Progress = unheard) -> dict[str, float]:
-            scores = super().test(contender, seed)
-            if contender.name == "half":
+        def test(self, opponent: Opponent, seed: int, progress: Progress = unheard) -> Result:
+            scores = super().test(opponent, seed)
+            if opponent.name == "half":
                 raise FloatingPointError("training loss is nan")
             return scores
 
@@ -148,7 +151,7 @@ def test_a_training_of_the_table_that_diverges_is_told_and_the_table_is_made(tmp
 def test_the_verdict_needs_trainings_that_did_not_diverge() -> None:
     found, rival, nan = row("best PatternSet", 1.0, 1.0), row("rival", 2.0, 2.0), float("nan")
     assert "of the best PatternSet diverged" in verdict([row("best PatternSet", 1.0, nan), rival], True)
-    assert "Every classic diverged" in verdict([found, row("rival", 2.0, nan)], True)
+    assert "Every opponent diverged" in verdict([found, row("rival", 2.0, nan)], True)
 
 
 def test_the_table_of_another_best_trial_is_not_shown(tmp_path: Path) -> None:

@@ -9,9 +9,8 @@ from tests.test_comparison import report_of
 from tf_autodropout.layers import site_seed
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search import Search, run
+from tf_autodropout.search.core import Outcome, Result, Status, Suggestion
 from tf_autodropout.search.ledger import Ledger, LedgerReader, stored_config
-from tf_autodropout.search.tasks.base import Result
-from tf_autodropout.search.trial import Outcome, Status, Suggestion
 
 NEW_SEEDS = [site_seed(0, "confirm", index) for index in range(2)]
 LUCK = 0.3

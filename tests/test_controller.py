@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_autodropout.search.controller import Controller
+from tf_autodropout.search.searchers.controller import Controller
 
 
 def shaken(sizes: list[int], scale: float = 0.3, **kwargs: int) -> Controller:

@@ -5,28 +5,32 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.faulty_task import FaultyTask, MakeFaulty
 from tf_autodropout.patterns import PatternSet
-from tf_autodropout.search.engine_config import EngineConfig
+from tf_autodropout.search.core import Call, Opponent, Outcome, Scoring, Status, Training
 from tf_autodropout.search.engines import Engine, InProcess, WorkerProcesses
-from tf_autodropout.search.engines.attempt import trial_seed
-from tf_autodropout.search.engines.base import Answer
+from tf_autodropout.search.engines.config import EngineConfig
 from tf_autodropout.search.engines.slots import machine_slots
-from tf_autodropout.search.tasks.base import Contender
-from tf_autodropout.search.trial import Outcome, Status, Suggestion, Trial
+from tf_autodropout.search.loop import trial_seed
+from tf_autodropout.search.results.evaluation import work_through
 
 ROOT = Path(__file__).parents[1]
 PATTERNS = FaultyTask.space.decode([0] * len(FaultyTask.space.vocabulary_sizes))
 
 
-def trial(number: int) -> Trial:
-    return Trial(number, Suggestion((), 0.0, 0), PATTERNS)
+def call(number: int, begun: Callable[[int], None] = lambda number: None) -> Call:
+    """The call of a trial, as the loop makes it."""
+
+    def begin() -> Training:
+        begun(number)
+        return Training(PATTERNS, trial_seed(3, number))
+
+    return Call(number, f"trial {number}", begin)
 
 
 def plan(directory: Path, faults: Sequence[str]) -> None:
@@ -38,21 +42,21 @@ def outcomes(engine: Engine, count: int) -> list[Outcome]:
     """All outcomes of trials 1 ... count; every trial starts once, before its outcome."""
     started: list[int] = []
     for number in range(1, count + 1):
-        engine.submit(trial(number))
+        engine.submit(call(number, started.append))
     found = []
     for _ in range(count):
-        found.append(engine.wait(started.append).checked())
+        found.append(engine.next().checked())
         assert found[-1].number in started
     assert sorted(started) == list(range(1, count + 1))
     assert sorted(outcome.number for outcome in found) == list(range(1, count + 1))
     return found
 
 
-def answers(engine: InProcess | WorkerProcesses, calls: Sequence[tuple[Any, ...]]) -> list[Answer]:
-    """The answers to calls after a search, in the order of the calls; each begins once or, after a fault, twice."""
+def after(engine: Engine, *works: Training | Scoring) -> list[Outcome]:
+    """The outcomes of works after a search, in the order of the works; each begins once or, after a fault, twice."""
     started: list[int] = []
-    found = dict(engine.calls(calls, started.append))
-    assert set(started) == set(found) == set(range(len(calls)))
+    found = dict(work_through(engine, works, started.append))
+    assert set(started) == set(found) == set(range(len(works)))
     return [found[index] for index in sorted(found)]
 
 
@@ -78,7 +82,7 @@ HARD = {
 
 def test_in_process_faults(tmp_path: Path) -> None:
     plan(tmp_path, ["raise", "memory", "diverge", "nan"])
-    engine = InProcess(FaultyTask(tmp_path), seed=3)
+    engine = InProcess(FaultyTask(tmp_path))
     found = outcomes(engine, 6)
     assert reasons(found) == SOFT | {"finished": 2}
     assert found[-1].metrics["seed"] == trial_seed(3, 6)
@@ -87,7 +91,7 @@ def test_in_process_faults(tmp_path: Path) -> None:
 
 def test_worker_processes_faults(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     plan(tmp_path, ["raise", "memory", "diverge", "nan", "kill", "segfault", "exit", "hang"])
-    engine = WorkerProcesses(MakeFaulty(tmp_path), seed=3, workers=2, time_limit=5)
+    engine = WorkerProcesses(MakeFaulty(tmp_path), workers=2, time_limit=5)
     try:
         with caplog.at_level("INFO", "tf_autodropout.search"):
             found = outcomes(engine, 12)
@@ -104,7 +108,7 @@ def test_worker_processes_faults(tmp_path: Path, caplog: pytest.LogCaptureFixtur
 
 
 def test_a_worker_that_dies_between_trials_costs_no_trial(tmp_path: Path) -> None:
-    engine = WorkerProcesses(MakeFaulty(tmp_path), seed=0, workers=1)
+    engine = WorkerProcesses(MakeFaulty(tmp_path), workers=1)
     try:
         (first,) = outcomes(engine, 1)
         pid = int(first.worker.split()[-1].rstrip(")"))
@@ -115,15 +119,15 @@ def test_a_worker_that_dies_between_trials_costs_no_trial(tmp_path: Path) -> Non
         assert second.worker != first.worker
         # What follows a search is trained in a worker as well, and survives its death.
         plan(tmp_path, ["kill"])
-        assert answers(engine, [("train", PATTERNS, 7)])[0].value.metrics["seed"] == 7
-        trained, tested = answers(engine, [("train", PATTERNS, 1), ("test", Contender("all", PATTERNS), 1)])
-        assert tested.value["test"] == trained.value.reward
+        assert after(engine, Training(PATTERNS, 7))[0].metrics["seed"] == 7
+        trained, tested = after(engine, Training(PATTERNS, 1), Scoring(Opponent("all", PATTERNS), 1))
+        assert tested.metrics["test"] == trained.reward
         plan(tmp_path, ["diverge"])
-        (answer,) = answers(engine, [("train", PATTERNS, 7)])
-        assert (answer.status, "nan" in answer.error) == (Status.INVALID, True)
+        (outcome,) = after(engine, Training(PATTERNS, 7))
+        assert (outcome.status, "nan" in outcome.metrics["error"]) == (Status.INVALID, True)
         plan(tmp_path, ["raise", "raise"])
-        (answer,) = answers(engine, [("test", Contender("none", PatternSet({})), 7)])
-        assert (answer.status, "a passing fault" in answer.error) == (Status.FAILED, True)
+        (outcome,) = after(engine, Scoring(Opponent("none", PatternSet({})), 7))
+        assert (outcome.status, "a passing fault" in outcome.metrics["error"]) == (Status.FAILED, True)
     finally:
         engine.close()
     seen = {line.split()[1] for line in (tmp_path / "trained").read_text().splitlines()}
@@ -135,11 +139,11 @@ def broken() -> FaultyTask:
 
 
 def test_workers_that_cannot_start_end_the_search() -> None:
-    engine = WorkerProcesses(broken, seed=0, workers=1)
-    engine.submit(trial(1))
+    engine = WorkerProcesses(broken, workers=1)
+    engine.submit(call(1))
     try:
         with pytest.raises(RuntimeError, match="do not start: OSError: no data here"):
-            engine.wait(lambda number: None)
+            engine.next()
     finally:
         engine.close()
 
@@ -148,17 +152,17 @@ DRIVER = """
 import sys
 from pathlib import Path
 from tests.faulty_task import MakeFaulty
-from tests.test_engines import trial
+from tests.test_engines import call
 from tf_autodropout.search.engines import WorkerProcesses
 
 if __name__ == "__main__":
-    engine = WorkerProcesses(MakeFaulty(Path(sys.argv[1])), seed=0, workers=2)
+    engine = WorkerProcesses(MakeFaulty(Path(sys.argv[1])), workers=2)
     for number in (1, 2, 3):
-        engine.submit(trial(number))
-    engine.wait(lambda number: None)  # one hangs, the other has answered and waits in the pipe
-    engine.wait(lambda number: None)
+        engine.submit(call(number))
+    engine.next()  # one hangs, the other has answered and waits in the pipe
+    engine.next()
     print("answered", flush=True)
-    engine.wait(lambda number: None)
+    engine.next()
 """
 
 
@@ -245,26 +249,26 @@ def test_bad_engine_configs_are_refused(arguments: dict, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         EngineConfig(**arguments)
     with pytest.raises(ValueError, match="time_limit=0"):
-        WorkerProcesses(broken, seed=0, time_limit=0)
+        WorkerProcesses(broken, time_limit=0)
 
 
 def test_calls_after_a_search_use_all_workers(tmp_path: Path) -> None:
-    engine = WorkerProcesses(MakeFaulty(tmp_path), seed=0, workers=2)
+    engine = WorkerProcesses(MakeFaulty(tmp_path), workers=2)
     try:
         plan(tmp_path, ["slow"] * 6)
-        found = answers(engine, [("train", PATTERNS, seed) for seed in range(6)])
+        found = after(engine, *(Training(PATTERNS, seed) for seed in range(6)))
     finally:
         engine.close()
-    assert [answer.value.metrics["seed"] for answer in found] == list(range(6))
+    assert [outcome.metrics["seed"] for outcome in found] == list(range(6))
     workers = {line.split()[1] for line in (tmp_path / "trained").read_text().splitlines()}
     assert len(workers) == 2
 
 
 def test_calls_in_this_process_come_in_order(tmp_path: Path) -> None:
-    plan(tmp_path, ["diverge", "raise", "none", "raise", "raise"])
-    found = answers(InProcess(FaultyTask(tmp_path), 0), [("train", PATTERNS, seed) for seed in range(4)])
-    # One that raises is tried once more: the second call finishes so, the third does not.
-    assert [answer.status for answer in found] == [Status.INVALID, Status.FINISHED, Status.FAILED, Status.FINISHED]
+    plan(tmp_path, ["diverge", "raise", "raise", "none", "none", "raise"])
+    found = after(InProcess(FaultyTask(tmp_path)), *(Training(PATTERNS, seed) for seed in range(4)))
+    # One that raises is tried once more, after the others: the second finishes so, the third does not.
+    assert [outcome.status for outcome in found] == [Status.INVALID, Status.FINISHED, Status.FAILED, Status.FINISHED]
 
 
 def test_a_search_that_trains_elsewhere_leaves_the_gpus_to_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,8 +276,7 @@ def test_a_search_that_trains_elsewhere_leaves_the_gpus_to_its_workers(monkeypat
 
     hidden: list[tuple[object, str]] = []
     monkeypatch.setattr(tf.config, "set_visible_devices", lambda devices, kind: hidden.append((devices, kind)))
-    task = FaultyTask(Path())
-    EngineConfig("in-process").task(task)
+    EngineConfig("in-process").prepare()
     assert hidden == []
-    EngineConfig("processes").task(task)
+    EngineConfig("processes").prepare()
     assert hidden == [([], "GPU")]

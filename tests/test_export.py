@@ -11,11 +11,10 @@ import pytest
 from tests.fakes import SPACE, FakeTask
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search import run
-from tf_autodropout.search.export import COLUMNS, export_trials
+from tf_autodropout.search.core import Result, Status
 from tf_autodropout.search.ledger import Ledger, LedgerError, LedgerReader, stored_config
+from tf_autodropout.search.ledger.export import COLUMNS, export_trials
 from tf_autodropout.search.searchers import RandomSearch
-from tf_autodropout.search.tasks.base import Result
-from tf_autodropout.search.trial import Status
 
 
 class EventfulTask(FakeTask):

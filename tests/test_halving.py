@@ -8,15 +8,15 @@ import pytest
 from tests.fakes import SPACE, FakeTask, score
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search import run
+from tf_autodropout.search.children.judge import Judge
+from tf_autodropout.search.core import RUNG_REWARDS, STOPPED_AT, Result, Rung, Status, Suggestion, Trial
 from tf_autodropout.search.engines import InProcess
 from tf_autodropout.search.halving import Halving
 from tf_autodropout.search.ledger import Ledger, LedgerReader
 from tf_autodropout.search.loop import search_loop
 from tf_autodropout.search.searchers import RandomSearch
-from tf_autodropout.search.tasks.base import RUNG_REWARDS, STOPPED_AT, Result, Rung
-from tf_autodropout.search.tasks.child_task import _Judge
-from tf_autodropout.search.tasks.text import Corpus, TextTask
-from tf_autodropout.search.trial import Status, Suggestion, Trial
+from tf_autodropout.search.tasks.data.corpus import Corpus
+from tf_autodropout.search.tasks.text import TextTask
 
 INFINITY = float("inf")
 
@@ -28,8 +28,8 @@ class CurveTask(FakeTask):
         super().__init__(lambda call: KeyboardInterrupt() if call == stop_at else None)  # type: ignore[arg-type, return-value]
         self._slope, self._noise = slope, noise
 
-    def train_by_rungs(self, patterns: PatternSet, seed: int, rungs: tuple[Rung, ...]) -> Result:
-        final, seen = self.train(patterns, seed).reward, []
+    def train(self, patterns: PatternSet, seed: int, rungs: tuple[Rung, ...] = ()) -> Result:
+        final, seen = super().train(patterns, seed).reward, []
         for rung in rungs:
             noise = self._noise * np.random.default_rng([seed, int(100 * rung.part)]).standard_normal()
             seen.append(0.5 + self._slope * final + noise)
@@ -47,7 +47,7 @@ def search(directory: Path, task: FakeTask, trials: int = 200, halving: Halving 
     ledger = Ledger(directory, {"task": "fake"})
     try:
         search_loop(
-            RandomSearch(SPACE, 0), ledger, InProcess(task, 0), SPACE.decode, trials, halving=halving or Halving(0)
+            RandomSearch(SPACE, 0), ledger, InProcess(task), SPACE.decode, trials, halving=halving or Halving(0)
         )
         return ledger.trials()
     finally:
@@ -140,11 +140,11 @@ def test_a_real_child_that_is_judged_but_not_ended_trains_as_without() -> None:
     assert task.child._steps_per_call == 5  # of 20 steps: there is a call that ends at each rung
     patterns = task.space.decode([1] * len(task.space.vocabulary_sizes))
     plain = task.train(patterns, 3)
-    judged = task.train_by_rungs(patterns, 3, (Rung(0.25), Rung(0.5)))
+    judged = task.train(patterns, 3, (Rung(0.25), Rung(0.5)))
     assert judged.reward == plain.reward
     assert judged.metrics["train_loss"] == plain.metrics["train_loss"]
     assert len(judged.metrics[RUNG_REWARDS]) == 2
-    ended = task.train_by_rungs(patterns, 3, (Rung(0.25), Rung(0.5, INFINITY, 0.125, 2.0)))
+    ended = task.train(patterns, 3, (Rung(0.25), Rung(0.5, INFINITY, 0.125, 2.0)))
     assert ended.stopped
     assert ended.metrics[RUNG_REWARDS] == judged.metrics[RUNG_REWARDS]
     assert ended.metrics["train_loss"] == plain.metrics["train_loss"][:2]
@@ -153,18 +153,18 @@ def test_a_real_child_that_is_judged_but_not_ended_trains_as_without() -> None:
 
 
 def test_a_rung_between_calls_is_judged_after_the_next_and_says_so() -> None:
-    judge = _Judge((Rung(0.25, INFINITY),), 90, lambda: 2.0, lambda measure: measure)
+    judge = Judge((Rung(0.25, INFINITY),), 90, lambda: 2.0, lambda measure: measure)
     assert [judge(done) for done in (20, 40)] == [False, True]
     assert (judge.done, judge.rewards) == (40, [2.0])
 
 
 def test_a_training_that_is_over_is_not_ended() -> None:
-    judge = _Judge((Rung(0.25, INFINITY), Rung(0.5, INFINITY)), 7, lambda: 2.0, lambda measure: measure)
+    judge = Judge((Rung(0.25, INFINITY), Rung(0.5, INFINITY)), 7, lambda: 2.0, lambda measure: measure)
     assert not judge(7)
     assert (judge.verdict, judge.rewards) == (None, [])
 
 
 def test_a_reward_at_a_rung_that_is_not_finite_is_a_diverged_training() -> None:
-    judge = _Judge((Rung(0.5),), 8, lambda: float("nan"), lambda measure: measure)
+    judge = Judge((Rung(0.5),), 8, lambda: float("nan"), lambda measure: measure)
     with pytest.raises(FloatingPointError, match="validation reward is nan after 4 steps"):
         judge(4)

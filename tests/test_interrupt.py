@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from tf_autodropout.search.interrupt import Interrupt
+from tf_autodropout.search.terminal.interrupt import Interrupt
 
 
 def test_an_interrupt_that_was_swallowed_comes_again() -> None:

@@ -10,8 +10,8 @@ import numpy as np
 
 from tests.fakes import score
 from tests.sessions import BATCH, CONFIG, begin, reinforce_session
+from tf_autodropout.search.core import Status
 from tf_autodropout.search.ledger import FILE_NAME, Ledger
-from tf_autodropout.search.trial import Status
 
 
 def whole_run(directory: Path, trials: int):

@@ -91,6 +91,12 @@ def test_no_file_is_over_500_lines():
     assert {path: length for path, length in lengths.items() if length > 500} == {}
 
 
+def test_no_file_of_the_search_is_over_300_lines():
+    lengths = {str(path): len(path.read_text("utf-8").splitlines()) for path in sorted((ROOT / "search").rglob("*.py"))}
+    assert len(lengths) > 40
+    assert {path: length for path, length in lengths.items() if length > 300} == {}
+
+
 def test_tests_are_flat():
     tests = [path for path in python_files() if path.name.startswith("test_") or path.name == "conftest.py"]
     assert {path.parent for path in tests} == {ROOT / "tests"}

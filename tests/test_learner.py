@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from tests.test_controller import shaken
-from tf_autodropout.search.controller import Controller
-from tf_autodropout.search.learner import Learner, LearnerConfig, importance_weights, policy_loss
+from tf_autodropout.search.searchers.controller import Controller
+from tf_autodropout.search.searchers.learner import Learner, LearnerConfig, importance_weights, policy_loss
 
 SIZES = [3, 2, 2]
 

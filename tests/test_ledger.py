@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from tests.fakes import SPACE
+from tf_autodropout.search.core import Outcome, Status
 from tf_autodropout.search.ledger import FILE_NAME, Ledger, LedgerError, LedgerReader, check_directory, stored_config
 from tf_autodropout.search.ledger import reader as ledger_reader
 from tf_autodropout.search.searchers import RandomSearch
-from tf_autodropout.search.trial import Outcome, Status
 
 CONFIG = {"task": {"name": "fake"}, "seed": 1}
 
@@ -248,7 +248,7 @@ import os
 from pathlib import Path
 from tests.test_ledger import CONFIG, fill
 from tf_autodropout.search.ledger import Ledger
-from tf_autodropout.search.trial import Outcome, Status
+from tf_autodropout.search.core import Outcome, Status
 ledger = Ledger(Path({str(tmp_path / "run")!r}), CONFIG)
 numbers = fill(ledger, 3)
 ledger.finish(Outcome(numbers[0], Status.FINISHED, 1.0))

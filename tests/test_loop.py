@@ -7,15 +7,12 @@ import pytest
 
 from tests.fakes import SPACE, FakeTask, RecordingSearcher, ScriptedEngine, score
 from tf_autodropout.patterns import PatternSet
+from tf_autodropout.search.core import Observer, Outcome, Result, Searcher, Status, Trial
 from tf_autodropout.search.engines import InProcess
-from tf_autodropout.search.learner import LearnerConfig
 from tf_autodropout.search.ledger import Ledger
-from tf_autodropout.search.loop import MAX_ATTEMPTS, search_loop
-from tf_autodropout.search.observer import Observer, Observers
+from tf_autodropout.search.loop import MAX_ATTEMPTS, Observers, search_loop
 from tf_autodropout.search.searchers import RandomSearch, Reinforce
-from tf_autodropout.search.searchers.base import Searcher
-from tf_autodropout.search.tasks.base import Result
-from tf_autodropout.search.trial import Outcome, Status, Trial
+from tf_autodropout.search.searchers.learner import LearnerConfig
 
 CONFIG = {"task": "fake"}
 
@@ -117,10 +114,10 @@ def test_a_duplicate_outcome_counts_once(tmp_path: Path) -> None:
             super().__init__()
             self.again: list[Outcome] = []
 
-        def wait(self, started) -> Outcome:
+        def next(self) -> Outcome:
             if self.again:
                 return self.again.pop()
-            outcome = super().wait(started)
+            outcome = super().next()
             self.again.append(Outcome(outcome.number, Status.FINISHED, 99.0))
             return outcome
 
@@ -132,7 +129,7 @@ def test_a_duplicate_outcome_counts_once(tmp_path: Path) -> None:
 
 def test_a_child_that_raises_once_is_tried_again(tmp_path: Path) -> None:
     task = FakeTask(lambda call: RuntimeError("passing") if call == 2 else None)
-    trials, _, _ = run(tmp_path, RandomSearch(SPACE, 0), InProcess(task, seed=0), trials=5)
+    trials, _, _ = run(tmp_path, RandomSearch(SPACE, 0), InProcess(task), trials=5)
     assert [t.attempts for t in trials] == [1, 2, 1, 1, 1]
     assert {t.status for t in trials} == {Status.FINISHED}
     assert task.calls[1] == task.calls[-1]  # the same PatternSet and the same seed
@@ -141,11 +138,27 @@ def test_a_child_that_raises_once_is_tried_again(tmp_path: Path) -> None:
 def test_a_child_that_always_raises_fails_with_its_reason_and_teaches_nothing(tmp_path: Path) -> None:
     task = FakeTask(lambda call: ValueError("no such kernel"))
     searcher = RecordingSearcher()
-    trials, _, _ = run(tmp_path, searcher, InProcess(task, seed=0), trials=5)
+    with pytest.raises(RuntimeError, match="3 trials in a row failed with the same error: ValueError: no such kernel"):
+        run(tmp_path, searcher, InProcess(task), trials=50)
+    ledger = Ledger(tmp_path, CONFIG)
+    trials = [trial for trial in ledger.trials() if trial.status is not Status.QUEUED]
+    assert len(trials) == 3
     assert {(t.status, t.reward, t.attempts) for t in trials} == {(Status.FAILED, None, MAX_ATTEMPTS)}
     assert trials[0].metrics == {"error": "ValueError: no such kernel"}
     assert {t.failures for t in trials} == {MAX_ATTEMPTS}
     assert searcher.batches == []
+    ledger.retry_failed()  # once it is mended
+    ledger.close()
+    trials, _, outcomes = run(tmp_path, searcher, InProcess(FakeTask()), trials=50)
+    assert {t.status for t in trials} == {Status.FINISHED}
+    assert len(outcomes) == 50
+    assert sum(map(len, searcher.batches)) == 48
+
+
+def test_errors_that_differ_or_do_not_come_in_a_row_end_nothing(tmp_path: Path) -> None:
+    task = FakeTask(lambda call: ValueError(f"kernel {call // 4}") if call % 11 < 8 else None)
+    trials, _, _ = run(tmp_path, RecordingSearcher(), InProcess(task), trials=30, capacity=1)
+    assert [trial.status for trial in trials].count(Status.FAILED) > 10
 
 
 def test_a_negative_reward_fails_with_a_reason_since_a_diverged_training_counts_as_zero(tmp_path: Path) -> None:
@@ -153,7 +166,7 @@ def test_a_negative_reward_fails_with_a_reason_since_a_diverged_training_counts_
         def train(self, patterns: PatternSet, seed: int) -> Result:
             return Result(-super().train(patterns, seed).reward)
 
-    trials, _, _ = run(tmp_path, RecordingSearcher(), InProcess(Loss(), 0), trials=2)
+    trials, _, _ = run(tmp_path, RecordingSearcher(), InProcess(Loss()), trials=2)
     assert [trial.status for trial in trials] == [Status.FAILED] * 2
     assert all("Expected a reward >= 0" in trial.metrics["error"] for trial in trials)
     assert [trial.failures for trial in trials] == [2, 2]
@@ -162,8 +175,8 @@ def test_a_negative_reward_fails_with_a_reason_since_a_diverged_training_counts_
 @pytest.mark.parametrize("reward", [float("nan"), float("inf"), None])
 def test_a_reward_that_is_not_finite_is_an_invalid_trial_with_reward_zero(tmp_path: Path, reward) -> None:
     class Odd(ScriptedEngine):
-        def wait(self, started) -> Outcome:
-            outcome = super().wait(started)
+        def next(self) -> Outcome:
+            outcome = super().next()
             return Outcome(outcome.number, Status.FINISHED, reward) if outcome.number == 2 else outcome
 
     searcher = RecordingSearcher()
@@ -175,15 +188,15 @@ def test_a_reward_that_is_not_finite_is_an_invalid_trial_with_reward_zero(tmp_pa
 
 def test_a_training_that_died_with_the_search_is_no_failure_of_its_trial(tmp_path: Path) -> None:
     class Dies(ScriptedEngine):
-        def wait(self, started) -> Outcome:
-            started(min(self.waiting))
+        def next(self) -> Outcome:
+            self.waiting[min(self.waiting)].begin()
             raise Stop
 
     for _ in range(MAX_ATTEMPTS + 1):
         with pytest.raises(Stop):
             run(tmp_path, RecordingSearcher(), Dies(), trials=2)
     task = FakeTask(lambda call: RuntimeError("passing") if call == 1 else None)
-    trials, _, _ = run(tmp_path, RecordingSearcher(), InProcess(task, seed=0), trials=2)
+    trials, _, _ = run(tmp_path, RecordingSearcher(), InProcess(task), trials=2)
     assert [(t.status, t.attempts, t.failures) for t in trials] == [
         (Status.FINISHED, MAX_ATTEMPTS + 3, 1),
         (Status.FINISHED, 1, 0),
@@ -194,12 +207,11 @@ def test_a_failure_is_not_forgotten_when_the_search_stops(tmp_path: Path) -> Non
     class FailsThenDies(ScriptedEngine):
         failed = False
 
-        def wait(self, started) -> Outcome:
+        def next(self) -> Outcome:
             if self.failed:
                 raise Stop
             self.failed = True
-            started(1)
-            del self.waiting[1]
+            self.waiting.pop(1).begin()
             return Outcome(1, Status.FAILED, None, {"error": "host lost"}, "host a")
 
     for failures in range(1, MAX_ATTEMPTS):
@@ -224,8 +236,8 @@ def test_an_outcome_nobody_asked_for_is_ignored_and_what_happens_is_told_in_word
             Outcome(2, Status.INVALID, 0.0, {"error": "training loss is nan"}),
         ]
 
-        def wait(self, started) -> Outcome:
-            outcome = self.odd.pop(0) if self.odd else super().wait(started)
+        def next(self) -> Outcome:
+            outcome = self.odd.pop(0) if self.odd else super().next()
             if outcome.status is not Status.FINISHED:
                 del self.waiting[outcome.number]
             return outcome
@@ -251,15 +263,15 @@ def test_an_update_never_waits_for_stragglers(tmp_path: Path) -> None:
             super().__init__()
             self.idle, self.busy = list(range(8)), {}
 
-        def wait(self, started) -> Outcome:
+        def next(self) -> Outcome:
             for number in sorted(self.waiting)[: len(self.idle)]:
                 worker = self.idle.pop()
                 self.busy[number] = (self.now + self.minutes[worker], worker, self.waiting.pop(number))
                 self.last = self.now
             number = min(self.busy, key=lambda number: self.busy[number][0])
-            self.now, worker, trial = self.busy.pop(number)
+            self.now, worker, call = self.busy.pop(number)
             self.idle.append(worker)
-            return Outcome(number, Status.FINISHED, score(trial.patterns))
+            return Outcome(number, Status.FINISHED, score(call.begin().patterns))
 
     engine = Workers()
     run(tmp_path, RecordingSearcher(), engine, trials=400, capacity=9, batch=4)
@@ -270,7 +282,7 @@ def test_an_update_never_waits_for_stragglers(tmp_path: Path) -> None:
 def test_a_child_that_diverges_is_invalid_with_reward_zero_and_teaches(tmp_path: Path) -> None:
     task = FakeTask(lambda call: FloatingPointError("loss is nan") if call == 1 else None)
     searcher = RecordingSearcher()
-    trials, _, _ = run(tmp_path, searcher, InProcess(task, seed=0), trials=4)
+    trials, _, _ = run(tmp_path, searcher, InProcess(task), trials=4)
     assert (trials[0].status, trials[0].reward, trials[0].attempts) == (Status.INVALID, 0.0, 1)
     assert searcher.batches == [[1, 2, 3, 4]]
 
@@ -279,7 +291,7 @@ def test_trials_get_seeds_of_their_own_that_a_second_run_repeats(tmp_path: Path)
     seeds = []
     for name in ("a", "b"):
         task = FakeTask()
-        run(tmp_path / name, RandomSearch(SPACE, 0), InProcess(task, seed=5), trials=8)
+        run(tmp_path / name, RandomSearch(SPACE, 0), InProcess(task), trials=8, seed=5)
         seeds.append([seed for _, seed in task.calls])
     assert seeds[0] == seeds[1]
     assert len(set(seeds[0])) == 8

@@ -19,12 +19,11 @@ import ray
 
 from tests.faulty_task import FaultyTask, MakeFaulty
 from tests.test_engines import SOFT, outcomes, plan, reasons
+from tf_autodropout.search.core import Observer, Status, Trial
 from tf_autodropout.search.engines.ray_cluster import RayCluster
 from tf_autodropout.search.ledger import Ledger
 from tf_autodropout.search.loop import search_loop
-from tf_autodropout.search.observer import Observer
 from tf_autodropout.search.searchers import RandomSearch
-from tf_autodropout.search.trial import Status, Trial
 
 ROOT = Path(__file__).parents[1]
 PORT = 6400
@@ -77,7 +76,7 @@ def connect(directory: Path, **options: object) -> RayCluster:
     """Connects as soon as the head is up."""
     for _ in range(40):
         try:
-            return RayCluster(MakeFaulty(directory), seed=3, address=f"127.0.0.1:{PORT}", **options)  # type: ignore
+            return RayCluster(MakeFaulty(directory), address=f"127.0.0.1:{PORT}", **options)  # type: ignore
         except ValueError:
             time.sleep(0.5)
     raise AssertionError("the head node did not start")
@@ -164,6 +163,6 @@ def test_one_node_is_killed_and_one_joins_late(
 def test_without_authentication_or_cluster_it_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     with pytest.raises(ValueError, match="token authentication is switched off"):
-        RayCluster(MakeFaulty(tmp_path), seed=0)
+        RayCluster(MakeFaulty(tmp_path))
     with pytest.raises(ValueError, match="workers=0"):
-        RayCluster(MakeFaulty(tmp_path), seed=0, workers=0)
+        RayCluster(MakeFaulty(tmp_path), workers=0)

@@ -11,11 +11,10 @@ import pytest
 
 from tests.fakes import SPACE, score
 from tf_autodropout.patterns import PatternSet
-from tf_autodropout.search.searchers import SEARCHERS, RegularizedEvolution, Thompson
-from tf_autodropout.search.searchers.base import Searcher
+from tf_autodropout.search.core import Searcher, Status, Suggestion, Trial
+from tf_autodropout.search.searchers import SEARCHERS, RegularizedEvolution, Thompson, make_searcher
 from tf_autodropout.search.searchers.history import History
 from tf_autodropout.search.searchers.staleness import staleness
-from tf_autodropout.search.trial import Status, Suggestion, Trial
 
 SIZES = SPACE.vocabulary_sizes
 
@@ -39,11 +38,11 @@ CHEAP = [name for name in SEARCHERS if name != "reinforce"]  # its compilation t
 
 @pytest.mark.parametrize("name", CHEAP)
 def test_suggestions_are_in_the_space_and_a_restored_searcher_goes_on_to_the_bit(name: str) -> None:
-    searcher = taught(SEARCHERS[name](SPACE, 5))
+    searcher = taught(make_searcher(name, SPACE, 5))
     suggestions, state = searcher.suggest(6), searcher.state()
     assert all(SPACE.decode(s.tokens) is not None and s.version == 3 for s in suggestions)
     assert len({s.tokens for s in suggestions}) > 1
-    resumed = SEARCHERS[name](SPACE, 5)
+    resumed = make_searcher(name, SPACE, 5)
     resumed.restore(3, state, suggested=2)
     assert resumed.suggest(4) == suggestions[2:]
     assert resumed.state() == state
@@ -53,19 +52,19 @@ def test_suggestions_are_in_the_space_and_a_restored_searcher_goes_on_to_the_bit
     assert searcher.suggest(3) == resumed.suggest(3)
     assert searcher.version == 4
     resumed.restore(0, None, suggested=1)
-    assert resumed.suggest(2) == SEARCHERS[name](SPACE, 5).suggest(3)[1:]
+    assert resumed.suggest(2) == make_searcher(name, SPACE, 5).suggest(3)[1:]
 
 
 @pytest.mark.parametrize("name", CHEAP)
 def test_another_seed_gives_other_suggestions_and_settings_are_told(name: str) -> None:
-    first, second = SEARCHERS[name](SPACE, 1), SEARCHERS[name](SPACE, 2)
+    first, second = make_searcher(name, SPACE, 1), make_searcher(name, SPACE, 2)
     assert [s.tokens for s in first.suggest(4)] != [s.tokens for s in second.suggest(4)]
     assert first.describe()["name"] == name
 
 
 def test_the_command_line_knows_the_names_without_loading_tensorflow_or_optuna() -> None:
     code = (
-        "import sys; import tf_autodropout.search.cli; from tf_autodropout.search.searchers import SEARCHERS;"
+        "import sys; import tf_autodropout.search.terminal.cli; from tf_autodropout.search.searchers import SEARCHERS;"
         "print(*SEARCHERS, *(m for m in ('tensorflow', 'optuna') if m in sys.modules))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -76,7 +75,7 @@ def test_a_missing_optuna_is_named_with_the_line_that_installs_it(monkeypatch: p
     monkeypatch.setitem(sys.modules, "optuna", None)
     monkeypatch.delitem(sys.modules, "tf_autodropout.search.searchers.tpe", raising=False)
     with pytest.raises(ImportError, match=r"pip install 'tf_autodropout\[tpe\]'"):
-        SEARCHERS["tpe"](SPACE, 0)
+        make_searcher("tpe", SPACE, 0)
 
 
 @pytest.mark.parametrize("name", ["thompson", "evolution", "tpe"])
@@ -86,7 +85,7 @@ def test_what_is_rewarded_comes_more_often(name: str) -> None:
     def reward(tokens: Sequence[int]) -> float:
         return float(np.mean([a == b for a, b in zip(tokens, wanted, strict=True)]))
 
-    searcher = taught(SEARCHERS[name](SPACE, 0), updates=20, batch=16, reward=reward)
+    searcher = taught(make_searcher(name, SPACE, 0), updates=20, batch=16, reward=reward)
     mean = np.mean([reward(s.tokens) for s in searcher.suggest(16)])
     assert mean > 0.6  # uniformly random: 0.31
 

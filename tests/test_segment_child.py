@@ -10,10 +10,10 @@ import pytest
 import tensorflow as tf
 
 from tf_autodropout.patterns import PatternSet, TransformerPattern
+from tf_autodropout.search.children.segment_child import SegmentChild, segments
+from tf_autodropout.search.tasks.data.word_files import read_words
 from tf_autodropout.search.tasks.registry import make_task
-from tf_autodropout.search.tasks.segment_child import SegmentChild, segments
 from tf_autodropout.search.tasks.text import Corpus, token_loss
-from tf_autodropout.search.tasks.word_files import read_words
 from tf_autodropout.search.tasks.xl_text import XLTextTask
 from tf_autodropout.search.train_child import train_child
 

@@ -67,13 +67,28 @@ def test_bad_tokens_are_refused(tokens: list[int]) -> None:
         SearchSpace(transformer_sites(32, 64)).decode(tokens)
 
 
+def test_sites_of_different_kinds_share_no_decision() -> None:
+    conv, line = wide_resnet_sites(10, 1, (8, 8, 3)), Site("wave", ConvPattern, (16, 4), "wave", "wave")
+    space = SearchSpace((*transformer_sites(32, 64), *conv, line), "network")
+    assert list(space.groups) == ["network TransformerPattern", "network ConvPattern", "network ConvPattern 1D"]
+    assert len(space.decisions) == 5 + 8 + 5  # maps of one axis cannot be turned
+    largest = space.decode([size - 1 for size in space.vocabulary_sizes])
+    assert isinstance(largest["ffn"], TransformerPattern)
+    assert largest["final_bn"].size == 1  # half of a map of 2 x 2
+    assert largest["wave"].size == 8
+    described = space.describe()
+    assert described["kind"] == "mixed"
+    assert described["kinds"]["wave"] == "ConvPattern 1D"
+    assert set(described["grid"]) >= {"TransformerPattern rate", "ConvPattern rotate", "ConvPattern 1D size"}
+    assert "ConvPattern 1D rotate" not in described["grid"]
+    assert not any(p for p in (space.decode([0] * 18)).values() if not p.is_identity)
+
+
 def test_bad_spaces_are_refused() -> None:
     sites = transformer_sites(32, 64)
     with pytest.raises(ValueError, match="granularity"):
         SearchSpace(sites, "cell")
-    with pytest.raises(ValueError, match="one kind"):
-        SearchSpace((*sites, *wide_resnet_sites(10, 1)))
-    with pytest.raises(ValueError, match="one kind"):
+    with pytest.raises(ValueError, match="one or more sites"):
         SearchSpace(())
     with pytest.raises(ValueError, match="differ"):
         SearchSpace((*sites, sites[0]))

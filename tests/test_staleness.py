@@ -12,13 +12,13 @@ import tensorflow as tf
 
 from tests.fakes import ScriptedEngine
 from tf_autodropout.patterns import PatternSet, Site, TransformerPattern
-from tf_autodropout.search.controller import Controller
-from tf_autodropout.search.learner import LearnerConfig, importance_weights, policy_loss
+from tf_autodropout.search.core import Trial
 from tf_autodropout.search.ledger import Ledger
 from tf_autodropout.search.loop import search_loop
 from tf_autodropout.search.searchers import Reinforce, reinforce
+from tf_autodropout.search.searchers.controller import Controller
+from tf_autodropout.search.searchers.learner import LearnerConfig, importance_weights, policy_loss
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.trial import Trial
 
 C, M = 18, 4
 SEQUENCES = np.array(list(itertools.product(range(2), range(3))), np.int32)  # all of them, (6, L)

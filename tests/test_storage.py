@@ -11,8 +11,8 @@ from tests.fakes import FakeTask
 from tests.sessions import CONFIG, begin, limited_session
 from tests.test_ledger import fill
 from tf_autodropout.search import run
+from tf_autodropout.search.core import Outcome, Status
 from tf_autodropout.search.ledger import FILE_NAME, Ledger, LedgerReader, StorageError, storage_errors, stored_config
-from tf_autodropout.search.trial import Outcome, Status
 
 TRIALS = 60
 

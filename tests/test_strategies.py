@@ -15,9 +15,9 @@ import pytest
 import tensorflow as tf
 
 from tests.replicas import HALF, NOTHING, STEPS, small_child, trained
-from tf_autodropout.search.strategy import STRATEGIES, follows, make_strategy
-from tf_autodropout.search.tasks.child import Child
-from tf_autodropout.search.tasks.placed import place
+from tf_autodropout.search.children.placement import Placement
+from tf_autodropout.search.children.strategy import STRATEGIES, follows, make_strategy
+from tf_autodropout.search.tasks.pydoc import pydoc_task
 
 ROOT = Path(__file__).parents[1]
 
@@ -105,10 +105,12 @@ if sys.argv[1] == "mirrored":
     logical = [tf.config.LogicalDeviceConfiguration()] * 2
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], logical)
 from tf_autodropout.patterns import PatternSet
-from tf_autodropout.search.tasks.placed import place
-task = place("digits", {"steps": 100}, sys.argv[1])
-assert task.strategy.num_replicas_in_sync == 2
-print(task.train(PatternSet({}), seed=1).reward)
+from tf_autodropout.search.children.placement import Placement
+from tf_autodropout.search.tasks.digits import digits_task
+placement = Placement(sys.argv[1])
+assert placement.made.num_replicas_in_sync == 2
+with placement.scope():
+    print(digits_task(steps=100).train(PatternSet({}), seed=1).reward)
 """
 
 
@@ -127,6 +129,40 @@ def test_digits_is_searched_by_two_processes(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "best.json").exists()
 
 
+OWN = """
+import sys
+import tensorflow as tf
+if sys.argv[1] == "mirrored":
+    logical = [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], logical)
+import keras
+import numpy as np
+from tests.own_models import CLASSES, SIDE, compiled, in_order
+from tf_autodropout.patterns import PatternSet
+from tf_autodropout.search.children.placement import Placement
+from tf_autodropout.search.tasks.model_task import ModelTask
+
+def build():
+    image = keras.Input((SIDE, SIDE, 2))  # no statistics across examples: each replica has its own
+    h = keras.layers.LayerNormalization()(keras.layers.Conv2D(4, 3)(image))
+    model = keras.Model(image, keras.layers.Dense(CLASSES)(keras.layers.GlobalAveragePooling2D()(h)))
+    return compiled(model, keras.optimizers.SGD(0.1))
+
+placement = Placement(sys.argv[1])
+placement.prepare()
+with placement.scope():
+    task = ModelTask(build, in_order, validation_data=in_order, objective="val_loss", epochs=3)
+    print(placement.made.num_replicas_in_sync, task.train(PatternSet({}), 1).metrics["val_loss"])
+"""
+
+
+@pytest.mark.slow
+def test_an_own_model_on_streaming_input_is_the_same_on_two_logical_devices() -> None:
+    replicas, losses = zip(*(output(start("-c", OWN, name)).split() for name in ("default", "mirrored")), strict=True)
+    assert replicas == ("1", "2")
+    assert float(losses[0]) == pytest.approx(float(losses[1]), abs=1e-5)
+
+
 def test_the_step_of_a_replica_is_legal_on_a_tpu() -> None:
     child = small_child(jit_compile=False)
     step = tf.function(child._compute_gradients, jit_compile=True)
@@ -139,11 +175,9 @@ def test_the_step_of_a_replica_is_legal_on_a_tpu() -> None:
 
 @pytest.mark.slow
 def test_bfloat16_computes_in_bfloat16_and_keeps_weights_in_float32() -> None:
-    task = place("pydoc", {"steps": 1}, precision="bfloat16")
-    assert task.describe()["precision"] == "bfloat16"
     before = keras.config.dtype_policy()
-    with task._placed():  # type: ignore[attr-defined]
-        child: Child = task._task.child  # type: ignore[attr-defined]
+    with Placement(precision="bfloat16").scope():
+        child = pydoc_task(steps=1).child
     assert keras.config.dtype_policy() == before
     assert child.model.compute_dtype == "bfloat16"
     assert {v.dtype for v in child.model.trainable_variables} == {"float32"}

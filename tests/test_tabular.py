@@ -10,12 +10,12 @@ from tests.fakes import FakeTask, score
 from tf_autodropout.patterns import ConvPattern, PatternSet, Site, TransformerPattern
 from tf_autodropout.patterns.document import DocumentError
 from tf_autodropout.search import run
+from tf_autodropout.search.children import surrogate
+from tf_autodropout.search.children.surrogate import Surrogate
+from tf_autodropout.search.core import Opponent
+from tf_autodropout.search.ledger.trial_table import TrialTable
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.tasks import surrogate
-from tf_autodropout.search.tasks.base import Contender
-from tf_autodropout.search.tasks.surrogate import Surrogate
 from tf_autodropout.search.tasks.tabular import TabularTask, tabular_task
-from tf_autodropout.search.tasks.trial_table import TrialTable
 
 SHIPPED = Path(__file__).parents[1] / "benchmarks" / "searchers.json"
 # Not in the order of their names, and two of them share their decisions.
@@ -120,9 +120,9 @@ def test_the_task_answers_and_its_noise_is_the_seeds() -> None:
     draws = [task.train(patterns, seed).reward for seed in range(400)]
     assert np.mean(draws) == pytest.approx(task.surrogate(patterns), abs=3.3 * 0.5 / 20)
     assert np.std(draws) == pytest.approx(0.5, rel=0.15)
-    scores = task.test(Contender("it", patterns), 1, lambda *heard: None)
+    scores = task.test(Opponent("it", patterns), 1, lambda *heard: None).metrics
     assert scores == {"valid": first, "test": task.surrogate(patterns)}
-    assert task.classics() == [Contender("no dropout", PatternSet({}))]
+    assert task.opponents() == [Opponent("no dropout", PatternSet({}))]
     assert task.describe() != TabularTask(small_table(39), noise=0.5).describe()
 
 

@@ -1,5 +1,7 @@
 """The tasks: real data, splits apart, rewards."""
 
+import importlib
+import inspect
 import math
 import re
 from pathlib import Path
@@ -12,7 +14,7 @@ from tf_autodropout.patterns.checks import WHOLE
 from tf_autodropout.search.tasks.cifar10 import _average_down, cifar10_small_task
 from tf_autodropout.search.tasks.digits import digits_task
 from tf_autodropout.search.tasks.pydoc import TEST_TOKENS, TRAIN_TOKENS, VALID_TOKENS, load_corpus, pydoc_task
-from tf_autodropout.search.tasks.registry import TASKS, make_task
+from tf_autodropout.search.tasks.registry import TASKS, make_task, task_settings
 from tf_autodropout.search.tasks.text import TextTask, classic
 
 CIFAR = Path(__file__).parents[2] / "shared" / "data" / "tfds"
@@ -54,13 +56,13 @@ def test_text_reward_is_80_over_validation_perplexity() -> None:
     taken = np.take_along_axis(log_p, targets[..., None].astype(int), -1)[..., 0]
     by_hand = math.exp(-taken.mean())
     assert result.metrics["valid_perplexity"] == pytest.approx(by_hand, rel=1e-3)
-    scores = task.test(classic("Dropout", 0.2), seed=0)
+    scores = task.test(classic("Dropout", 0.2), seed=0).metrics
     assert scores["test"] != scores["valid"]
     assert task.child.traces == 1
 
 
 def test_classics_are_the_exact_members() -> None:
-    by_name = {contender.name: contender.patterns for contender in pydoc_task().classics()}
+    by_name = {opponent.name: opponent.patterns for opponent in pydoc_task().opponents()}
     assert list(by_name) == ["no dropout", "Dropout(0.2)", "Variational Dropout(0.2)", "Word Dropout(0.1)"]
     assert not by_name["no dropout"]
     word, variational = by_name["Word Dropout(0.1)"]["ffn"], by_name["Variational Dropout(0.2)"]["ffn"]
@@ -82,8 +84,8 @@ def test_digits_splits_are_apart_and_standardized() -> None:
 
 def test_digits_learns_and_dropout_has_a_child_of_its_own() -> None:
     task = digits_task(steps=100)
-    none, dropout = task.classics()
-    scores = task.test(none, seed=1)
+    none, dropout = task.opponents()
+    scores = task.test(none, seed=1).metrics
     assert scores["valid"] > 80
     assert scores["test"] > 80
     ruined = PatternSet({site.name: ConvPattern(size=8) for site in task.space.sites})
@@ -128,6 +130,14 @@ def test_cifar10_small_reads_tfds() -> None:
 def test_bad_settings_are_refused(name: str, settings: dict, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         make_task(name, **settings).space  # noqa: B018
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_settings_that_the_help_shows_are_those_of_the_task(name: str) -> None:
+    entry = TASKS[name]
+    factory = getattr(importlib.import_module(f"tf_autodropout.search.tasks.{entry.module}"), entry.factory)
+    parameters = inspect.signature(factory).parameters.values()
+    assert task_settings(name) == {parameter.name: parameter.default for parameter in parameters}
 
 
 def test_every_task_of_the_registry_is_described() -> None:

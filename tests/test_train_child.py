@@ -9,8 +9,9 @@ import pytest
 import tf_autodropout as tad
 from tests.fakes import FakeTask
 from tf_autodropout.patterns import PatternSet, TransformerPattern
-from tf_autodropout.search import cli, train_child
+from tf_autodropout.search import train_child
 from tf_autodropout.search.tasks import registry
+from tf_autodropout.search.terminal import cli
 
 PATTERNS = PatternSet({"first": TransformerPattern(size=1, rate=0.5)}, {"made_by": "hand"})
 

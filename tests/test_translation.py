@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 
 from tf_autodropout.search.tasks import translation
-from tf_autodropout.search.tasks.parallel_text import ParallelText, read_parallel_text
+from tf_autodropout.search.tasks.data.parallel_text import ParallelText, read_parallel_text
+from tf_autodropout.search.tasks.data.subwords import END, PADDING, START, Subwords, padded
 from tf_autodropout.search.tasks.registry import make_task
-from tf_autodropout.search.tasks.subwords import END, PADDING, START, Subwords, padded
 from tf_autodropout.search.tasks.translation import TranslationTask
 from tf_autodropout.search.train_child import train_child
 
@@ -46,8 +46,8 @@ def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_child_learns_to_translate(task: TranslationTask) -> None:
-    none, *classics = task.classics()
-    assert [contender.name for contender in classics] == [
+    none, *classics = task.opponents()
+    assert [opponent.name for opponent in classics] == [
         "Dropout(0.1)",
         "Variational Dropout(0.1)",
         "Word Dropout(0.1)",

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from tf_autodropout import models, presets, search, visualize
     from tf_autodropout.layers import PatternDropout, monte_carlo
     from tf_autodropout.masks import keep_mask
+    from tf_autodropout.search import AutoDropout
     from tf_autodropout.surgery import by_depth, load_model, regularize, sites, strip
     from tf_autodropout.visualize import show
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AutoDropout",
     "ConvPattern",
     "DropBlockPattern",
     "PatternDropout",
@@ -53,6 +55,7 @@ __all__ = [
 
 _MODULES = ("models", "presets", "search", "visualize")
 _NAMES = {
+    "AutoDropout": "search",
     "PatternDropout": "layers",
     "by_depth": "surgery",
     "keep_mask": "masks",

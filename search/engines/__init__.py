@@ -1,6 +1,6 @@
 """Engines: where trials are trained."""
 
-from tf_autodropout.search.engines.base import Engine
+from tf_autodropout.search.core import Engine
 from tf_autodropout.search.engines.in_process import InProcess
 from tf_autodropout.search.engines.worker_processes import WorkerProcesses
 

@@ -1,41 +1,36 @@
-"""Trains trials one after the other in this process."""
+"""Trains one child after the other in this process."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
-from tf_autodropout.search.engines.attempt import attempt, outcome, training
-from tf_autodropout.search.engines.base import Answer
-from tf_autodropout.search.tasks.base import Rung, Task
-from tf_autodropout.search.trial import Outcome, Status, Trial
+from tf_autodropout.search.children.placement import Placement
+from tf_autodropout.search.core import Call, Outcome, Scoring, Task, Training
+from tf_autodropout.search.engines.attempt import attempt
 
 
 class InProcess:
-    """First in, first out; the child is built and compiled at the first trial.
+    """First in, first out; the child is built and compiled at the first call.
 
     Args:
-        task: What a trial trains.
-        seed: Each trial derives its own seed from this one and its number.
+        task: What trains children.
+        placement: Strategy and precision of the children.
     """
 
-    def __init__(self, task: Task, seed: int) -> None:
-        self._task, self._seed = task, seed
-        self._waiting: deque[Trial] = deque()
+    slots = 1
 
-    def submit(self, trial: Trial) -> None:
-        self._waiting.append(trial)
+    def __init__(self, task: Task, placement: Placement | None = None) -> None:
+        self._task, self._placement = task, placement or Placement()
+        self._waiting: deque[Call] = deque()
 
-    def wait(self, started: Callable[[int], Sequence[Rung]]) -> Outcome:
-        trial = self._waiting.popleft()
-        return outcome(trial.number, attempt(self._task, *training(trial, self._seed, started(trial.number))))
+    def submit(self, call: Call) -> None:
+        self._waiting.append(call)
 
-    def calls(self, calls: Sequence[tuple[Any, ...]], started: Callable[[int], None]) -> Iterator[tuple[int, Answer]]:
-        for index, call in enumerate(calls):
-            started(index)
-            answer = attempt(self._task, *call)
-            if answer.status is Status.FAILED:  # once more, as with the other engines
-                answer = attempt(self._task, *call)
-            yield index, answer
+    def next(self) -> Outcome:
+        call = self._waiting.popleft()
+        return self._attempt(call.number, call.begin())
+
+    def _attempt(self, number: int, work: Training | Scoring) -> Outcome:
+        with self._placement.scope():
+            return attempt(self._task, number, work)
 
     def close(self) -> None:
         self._waiting.clear()

@@ -1,4 +1,4 @@
-"""Trains trials on the machines of a Ray cluster, which may come and go. The only file that imports Ray."""
+"""Trains children on the machines of a Ray cluster, which may come and go. The only file that imports Ray."""
 
 import logging
 import os
@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tf_autodropout.search.engines.attempt import attempt
-from tf_autodropout.search.engines.base import Answer
+from tf_autodropout.search.children.placement import Placement
+from tf_autodropout.search.core import Outcome, Scoring, Task, Training
+from tf_autodropout.search.engines.attempt import attempt, failed
 from tf_autodropout.search.engines.worker_pool import PoolWorker, WorkerPool
-from tf_autodropout.search.tasks.base import Task
-from tf_autodropout.search.trial import Status
 
 # Read by Ray when it is imported; a program that imports Ray before this module sets them itself. Who has no
 # token shall not run code here, and nothing is sent to Ray's makers.
@@ -28,27 +27,27 @@ class RayCluster(WorkerPool["_Actor"]):
     """Long-lived Ray actors, each with its own task, device and compiled child.
 
     One actor per TPU host, else per GPU, else per CPU of the cluster. Machines that join are used within
-    seconds; an actor whose machine is lost waits for the next free place, and its trial is reported as failed
-    with the reason. Token authentication must be on.
+    seconds; an actor whose machine is lost waits for the next free place, and what it was training is reported as
+    failed with the reason. Token authentication must be on.
 
     Args:
         make_task: Builds the task in each actor; must be picklable and importable on all machines.
-        seed: Each trial derives its own seed from this one and its number.
         address: `"host:port"` of a cluster, `"auto"` for the one that runs on this machine; None starts one
             for this search alone.
         workers: Largest number of actors; None for as many as there are places.
         time_limit: Seconds after which a training counts as hanging and its actor is restarted; the first one
             of an actor compiles the child as well. None for no limit.
+        placement: Strategy and precision of the children.
 
     Raises:
         ValueError: bad numbers, authentication switched off, no cluster at the address.
-        RuntimeError: from `wait`: the actors cannot build their task.
+        RuntimeError: from `next`: the actors cannot build their task.
 
     Example:
         >>> from functools import partial
         >>> from tf_autodropout.search.engines.ray_cluster import RayCluster  # doctest: +SKIP
         >>> from tf_autodropout.search.tasks.registry import make_task
-        >>> engine = RayCluster(partial(make_task, "digits"), seed=0, address="auto")  # doctest: +SKIP
+        >>> engine = RayCluster(partial(make_task, "digits"), address="auto")  # doctest: +SKIP
 
     Reference:
         Ray's actors and their fault tolerance: https://docs.ray.io/en/latest/ray-core/fault_tolerance/actors.html
@@ -57,15 +56,15 @@ class RayCluster(WorkerPool["_Actor"]):
     def __init__(
         self,
         make_task: Callable[[], Task],
-        seed: int,
         address: str | None = None,
         workers: int | None = None,
         time_limit: float | None = None,
+        placement: Placement | None = None,
     ) -> None:
-        super().__init__(seed, time_limit)
+        super().__init__(time_limit)
         if workers is not None and workers < 1:
             raise ValueError(f"Invalid value for 'workers'. Expected an integer >= 1. Received: workers={workers}")
-        self._make_task, self._most = make_task, workers
+        self._make_task, self._placement, self._most = make_task, placement or Placement(), workers
         self._owns_connection = not ray.is_initialized()
         if self._owns_connection:
             _connect(address)
@@ -73,6 +72,10 @@ class RayCluster(WorkerPool["_Actor"]):
         self._nodes: dict[str, str] = {}
         self._looked = -_POLL_SECONDS
         self._failed_starts = 0
+
+    @property
+    def slots(self) -> int:
+        return max(1, len(self._workers))
 
     def close(self) -> None:
         self._waiting.clear()
@@ -98,7 +101,8 @@ class RayCluster(WorkerPool["_Actor"]):
         if self._most is not None:
             places = min(places, self._most)
         while len(self._workers) < places:
-            self._workers.append(_Actor(len(self._workers), self._make_task, self._device, self._amount))
+            trainer = (self._make_task, self._placement, self._device)
+            self._workers.append(_Actor(len(self._workers), trainer, self._amount))
 
     def _listen(self) -> None:
         pending = {actor.reference: actor for actor in self._workers if not actor.idle}
@@ -124,20 +128,19 @@ class RayCluster(WorkerPool["_Actor"]):
             return
         if actor.busy:
             self._answered(actor, answer)
-        elif answer.status is Status.FINISHED:
+        elif not answer:
             actor.place, actor.ready, self._failed_starts = place, True, 0
             _log.info("%s is ready", actor.name)
         else:
             self._failed_starts += 1
             if self._failed_starts >= _MAX_FAILED_STARTS:
-                raise RuntimeError(f"The workers cannot build their task: {answer.error}")
-            _log.warning("%s on machine %s does not start: %s; it tries again", actor.name, place, answer.error)
+                raise RuntimeError(f"The workers cannot build their task: {answer}")
+            _log.warning("%s on machine %s does not start: %s; it tries again", actor.name, place, answer)
             actor.prepare()
 
     def _lost(self, actor: "_Actor", reason: str) -> None:
         doing = actor.doing
-        if actor.busy:
-            self._answered(actor, Answer(Status.FAILED, error=reason))
+        self._failed(actor, reason)
         _log.warning("%s ended %s: %s; it starts again where there is room", actor.name, doing, reason)
         actor.prepare()
 
@@ -145,16 +148,16 @@ class RayCluster(WorkerPool["_Actor"]):
 class _Actor(PoolWorker):
     """The search's view of one actor."""
 
-    def __init__(self, index: int, make_task: Callable[[], Task], device: str, amount: float) -> None:
+    def __init__(self, index: int, trainer: tuple[Callable[[], Task], Placement, str], amount: float) -> None:
         super().__init__()
-        self._index = index
+        self._index, device = index, trainer[2]
         needs: dict[str, Any] = {"num_cpus": amount}
         if device == "TPU":
             needs = {"num_cpus": 0, "resources": {"TPU": amount}}
         elif device == "GPU":
             needs = {"num_gpus": amount}
         actor = ray.remote(_Trainer).options(max_restarts=-1, max_task_retries=0, **needs)
-        self.handle: Any = actor.remote(make_task, device)
+        self.handle: Any = actor.remote(*trainer)
         self.place = ""
         self.prepare()
 
@@ -167,32 +170,35 @@ class _Actor(PoolWorker):
         self.ready = False
         self.reference = self.handle.prepare.options(max_task_retries=-1).remote()
 
-    def _send(self, call: tuple[Any, ...]) -> None:
-        self.reference = self.handle.call.remote(*call)
+    def _send(self, number: int, work: Training | Scoring) -> None:
+        self.reference = self.handle.call.remote(number, work)
 
 
 class _Trainer:
     """What runs in an actor's process. A restarted one builds its task anew."""
 
-    def __init__(self, make_task: Callable[[], Task], device: str) -> None:
+    def __init__(self, make_task: Callable[[], Task], placement: Placement, device: str) -> None:
         if device == "CPU":  # Ray limits other libraries to the CPU that the actor has, but not TensorFlow
             os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-        self._make_task = make_task
+        self._make_task, self._placement = make_task, placement
         self._task: Task | None = None
 
-    def prepare(self) -> tuple[str, Answer]:
+    def prepare(self) -> tuple[str, str]:
+        """Returns where it is, and why the task cannot be built, or nothing."""
+        reason = ""
         try:
+            self._placement.prepare()
             self._task = self._task or self._make_task()
         except Exception as error:
-            return ray.util.get_node_ip_address(), Answer(Status.FAILED, error=f"{type(error).__name__}: {error}")
-        return ray.util.get_node_ip_address(), Answer(Status.FINISHED)
+            reason = f"{type(error).__name__}: {error}"
+        return ray.util.get_node_ip_address(), reason
 
-    def call(self, method: str, *arguments: Any) -> tuple[str, Answer]:
-        place, answer = self.prepare()
-        if answer.status is not Status.FINISHED:
-            return place, answer
-        assert self._task is not None
-        return place, attempt(self._task, method, *arguments)
+    def call(self, number: int, work: Training | Scoring) -> tuple[str, Outcome]:
+        place, reason = self.prepare()
+        if self._task is None:
+            return place, failed(number, reason)
+        with self._placement.scope():
+            return place, attempt(self._task, number, work)
 
 
 def _connect(address: str | None) -> None:

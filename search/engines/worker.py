@@ -1,25 +1,26 @@
 """What a worker process does: builds its task once, then trains what it is sent, one after the other."""
 
 import os
+import pickle
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from multiprocessing import connection, parent_process
 
+from tf_autodropout.search.children.placement import Placement
 from tf_autodropout.search.engines.attempt import attempt
-from tf_autodropout.search.engines.base import Answer
-from tf_autodropout.search.tasks.base import Task
-from tf_autodropout.search.trial import Status
 
 
-def serve(pipe: connection.Connection, make_task: Callable[[], Task], cores: Sequence[int]) -> None:
+def serve(pipe: connection.Connection, make_task: bytes, placement: Placement, cores: Sequence[int]) -> None:
     """Answers calls from `pipe` until it is closed.
 
-    The first `Answer` says whether the task could be built; then each `(method, *arguments)` is answered by one.
+    The first answer is a text: why the task could not be built, or nothing. Then an `Outcome` answers each number and
+    work.
 
     Args:
         pipe: To the search's process.
-        make_task: Builds the task.
+        make_task: What builds the task, pickled.
+        placement: Strategy and precision of the children.
         cores: Numbers of the CPU cores to stay on.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the search, which ends its workers
@@ -27,14 +28,18 @@ def serve(pipe: connection.Connection, make_task: Callable[[], Task], cores: Seq
         os.sched_setaffinity(0, cores)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
-        task = make_task()
+        placement.prepare()
+        task = pickle.loads(make_task)()
     except Exception as error:
-        pipe.send(Answer(Status.FAILED, error=f"{type(error).__name__}: {error}"))
+        pipe.send(f"{type(error).__name__}: {error}")
         return
-    pipe.send(Answer(Status.FINISHED))
+    pipe.send("")
     try:
         while True:
-            pipe.send(attempt(task, *pipe.recv()))
+            number, work = pipe.recv()
+            with placement.scope():
+                outcome = attempt(task, number, work)
+            pipe.send(outcome)
     except (EOFError, BrokenPipeError):
         return  # the search has ended
 

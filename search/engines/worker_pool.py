@@ -3,13 +3,11 @@
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from dataclasses import replace
+from typing import Generic, TypeVar
 
-from tf_autodropout.search.engines.attempt import check_time_limit, outcome, training
-from tf_autodropout.search.engines.base import Answer
-from tf_autodropout.search.tasks.base import Rung
-from tf_autodropout.search.trial import Outcome, Status, Trial
+from tf_autodropout.search.core import Call, Outcome, Scoring, Training
+from tf_autodropout.search.engines.attempt import check_time_limit, failed
 
 
 class PoolWorker(ABC):
@@ -17,7 +15,7 @@ class PoolWorker(ABC):
 
     def __init__(self) -> None:
         self.ready, self.busy = False, False
-        self.number, self._what = 0, ""  # of the trial or call that it is busy with
+        self.call: Call | None = None  # what it is busy with, or was
         self.since = 0.0
 
     @property
@@ -33,78 +31,50 @@ class PoolWorker(ABC):
     @property
     def doing(self) -> str:
         """What it is busy with, for the log."""
-        return f"in {self._what}" if self.busy else "between trials"
+        return f"in {self.call.description}" if self.busy and self.call else "between trials"
 
-    def send(self, call: tuple[Any, ...], number: int, what: str) -> None:
-        """Sends a call.
-
-        Args:
-            call: Method of the task, and arguments.
-            number: Comes back with the answer.
-            what: What the log calls it.
-        """
-        self.number, self._what, self.busy, self.since = number, what, True, time.monotonic()
-        self._send(call)
+    def begin(self, call: Call) -> None:
+        """Begins with a call."""
+        work = call.begin()
+        self.call, self.busy, self.since = call, True, time.monotonic()
+        self._send(call.number, work)
 
     @abstractmethod
-    def _send(self, call: tuple[Any, ...]) -> None: ...
+    def _send(self, number: int, work: Training | Scoring) -> None: ...
 
 
 W = TypeVar("W", bound=PoolWorker)
 
 
 class WorkerPool(ABC, Generic[W]):
-    """Gives waiting trials to idle workers, first in, first out.
+    """Gives waiting calls to idle workers, first in, first out.
 
     Args:
-        seed: Each trial derives its own seed from this one and its number.
         time_limit: Seconds after which a training counts as hanging; None for no limit.
 
     Raises:
         ValueError: a time limit that is not positive.
     """
 
-    def __init__(self, seed: int, time_limit: float | None) -> None:
+    def __init__(self, time_limit: float | None) -> None:
         check_time_limit(time_limit)
-        self._seed, self._time_limit = seed, time_limit
+        self._time_limit = time_limit
         self._workers: list[W] = []
-        self._waiting: deque[Trial] = deque()
-        self._answers: deque[tuple[int, Answer, str]] = deque()  # number of the trial or call, who answered
+        self._waiting: deque[Call] = deque()
+        self._outcomes: deque[Outcome] = deque()
 
-    def submit(self, trial: Trial) -> None:
-        self._waiting.append(trial)
+    def submit(self, call: Call) -> None:
+        self._waiting.append(call)
 
-    def wait(self, started: Callable[[int], Sequence[Rung]]) -> Outcome:
+    def next(self) -> Outcome:
         while True:
             self._look()
             for worker in self._workers:
                 if self._waiting and worker.idle:
-                    trial = self._waiting.popleft()
-                    call = training(trial, self._seed, started(trial.number))
-                    worker.send(call, trial.number, f"trial {trial.number}")
-            if self._answers:
-                return outcome(*self._answers.popleft())
+                    worker.begin(self._waiting.popleft())
+            if self._outcomes:
+                return self._outcomes.popleft()
             self._listen()
-
-    def calls(self, calls: Sequence[tuple[Any, ...]], started: Callable[[int], None]) -> Iterator[tuple[int, Answer]]:
-        waiting, failed, left = deque(range(len(calls))), set(), len(calls)
-        while left:
-            self._look()
-            for worker in self._workers:
-                if waiting and worker.idle:
-                    index = waiting.popleft()
-                    started(index)
-                    worker.send(calls[index], index, "a training after the search")
-            if not self._answers:
-                self._listen()
-                continue
-            index, answer, _ = self._answers.popleft()
-            if answer.status is Status.FAILED and index not in failed:
-                failed.add(index)
-                waiting.append(index)
-                continue
-            left -= 1
-            yield index, answer
 
     @abstractmethod
     def _look(self) -> None:
@@ -114,9 +84,14 @@ class WorkerPool(ABC, Generic[W]):
     def _listen(self) -> None:
         """Waits until a worker answers, dies or hangs, and deals with it."""
 
-    def _answered(self, worker: W, answer: Answer) -> None:
-        self._answers.append((worker.number, answer, worker.name))
+    def _answered(self, worker: W, outcome: Outcome) -> None:
+        self._outcomes.append(replace(outcome, worker=worker.name))
         worker.busy = False
+
+    def _failed(self, worker: W, reason: str) -> None:
+        """Reports what a worker was busy with, if anything, as failed."""
+        if worker.busy and worker.call:
+            self._answered(worker, failed(worker.call.number, reason))
 
     def _late(self) -> list[W]:
         """The workers that are over the time limit."""

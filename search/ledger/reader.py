@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tf_autodropout.patterns import PatternSet
+from tf_autodropout.search.core import LEARNING_CURVE, Status, Suggestion, Trial
 from tf_autodropout.search.ledger.errors import LedgerError
 from tf_autodropout.search.ledger.schema import FILE_NAME, FINAL, stored_config
-from tf_autodropout.search.trial import LEARNING_CURVE, Status, Suggestion, Trial
 
 _TRIAL = (
     "number, tokens, log_prob, controller_version, patterns, status, attempts, failures, worker, reward, "

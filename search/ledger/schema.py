@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tf_autodropout.search.core import Status
 from tf_autodropout.search.ledger.errors import LedgerError
-from tf_autodropout.search.trial import Status
 
 SCHEMA_VERSION = 2
 FILE_NAME = "ledger.sqlite"
 LOCK_NAME = "ledger.lock"
 
-# finish_order has no gaps: 1 is the first trial that got its final status. error is the reason of the
-# last attempt that failed, also of a trial that finished later. Of the checkpoints all metrics are
+# finish_order: 1 is the first trial that got its final status; a failed one that is retried leaves a gap. error is
+# the reason of the last attempt that failed, also of a trial that finished later. Of the checkpoints all metrics are
 # kept, but only the newest state: it is all that going on needs.
 SCHEMA = f"""
 PRAGMA user_version = {SCHEMA_VERSION};

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tf_autodropout.patterns import PatternSet
+from tf_autodropout.search.core import LEARNING_CURVE, Outcome, Status, Suggestion, Trial
 from tf_autodropout.search.ledger.errors import LedgerError, storage_errors
 from tf_autodropout.search.ledger.reader import LedgerReader
 from tf_autodropout.search.ledger.schema import (
@@ -21,7 +22,6 @@ from tf_autodropout.search.ledger.schema import (
     check_directory,
     dump,
 )
-from tf_autodropout.search.trial import LEARNING_CURVE, Outcome, Status, Suggestion, Trial
 
 
 class Ledger(LedgerReader):
@@ -126,6 +126,15 @@ class Ledger(LedgerReader):
                 f"UPDATE trials SET status = ?, failures = failures + 1, worker = ?, error = ?"
                 f" WHERE number = ? AND status NOT IN {FINAL}",
                 (Status.QUEUED.value, outcome.worker or None, outcome.metrics.get("error"), outcome.number),
+            )
+
+    def retry_failed(self) -> None:
+        """Queues the failed trials again, as if they had not failed yet; their last reason stays."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE trials SET status = ?, failures = 0, metrics = '{}', finished_at = NULL, finish_order = NULL"
+                " WHERE status = ?",
+                (Status.QUEUED.value, Status.FAILED.value),
             )
 
     def finish(self, outcome: Outcome) -> bool:

@@ -1,11 +1,13 @@
 """Search methods behind one interface, by name, without loading any of them."""
 
 import importlib
-from collections.abc import Callable
-from functools import partial
+import inspect
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from tf_autodropout.search.searchers.base import Searcher
+from tf_autodropout.search.core import Searcher
+from tf_autodropout.search.searchers.learner_config import LearnerConfig
 from tf_autodropout.search.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -23,7 +25,18 @@ _MODULES = {
     "Thompson": "thompson",
 }
 
-__all__ = ["SEARCHERS", "TPE", "RandomSearch", "RegularizedEvolution", "Reinforce", "Searcher", "Thompson"]
+__all__ = [
+    "SEARCHERS",
+    "TPE",
+    "LearnerConfig",
+    "RandomSearch",
+    "RegularizedEvolution",
+    "Reinforce",
+    "Searcher",
+    "Thompson",
+    "check_searcher",
+    "make_searcher",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -33,15 +46,49 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
-def _make(searcher: str, space: SearchSpace, seed: int) -> Searcher:
-    return __getattr__(searcher)(space, seed)
-
-
-# Name to a function of search space and seed.
-SEARCHERS: dict[str, Callable[[SearchSpace, int], Searcher]] = {
-    "reinforce": partial(_make, "Reinforce"),
-    "thompson": partial(_make, "Thompson"),
-    "evolution": partial(_make, "RegularizedEvolution"),
-    "tpe": partial(_make, "TPE"),
-    "random": partial(_make, "RandomSearch"),
+# Name to class.
+SEARCHERS = {
+    "reinforce": "Reinforce",
+    "thompson": "Thompson",
+    "evolution": "RegularizedEvolution",
+    "tpe": "TPE",
+    "random": "RandomSearch",
 }
+
+
+def check_searcher(name: str, settings: Mapping[str, Any]) -> None:
+    """Raises `ValueError` unless there is a searcher of this name, with settings of these names."""
+    if name not in SEARCHERS:
+        raise ValueError(f"Invalid value for 'searcher'. Expected one of {', '.join(SEARCHERS)}. Received: {name}")
+    if not settings:
+        return
+    if name == "reinforce":
+        known = [field.name for field in fields(LearnerConfig)]
+    else:
+        known = [p for p in inspect.signature(__getattr__(SEARCHERS[name])).parameters if p not in ("space", "seed")]
+    if unknown := [setting for setting in settings if setting not in known]:
+        raise ValueError(
+            f"Invalid value for 'searcher_settings'. Expected those of the searcher '{name}': "
+            f"{', '.join(known) or 'none'}. Received: {unknown[0]!r}"
+        )
+    if name == "reinforce":
+        LearnerConfig(**settings)
+
+
+def make_searcher(name: str, space: SearchSpace, seed: int, settings: Mapping[str, Any] | None = None) -> Searcher:
+    """Makes a searcher by name.
+
+    Args:
+        name: One of `SEARCHERS`.
+        space: The search space.
+        seed: Seeds everything.
+        settings: Those of `LearnerConfig` for `"reinforce"`, else arguments of the class.
+
+    Raises:
+        ValueError: an unknown name or setting, a bad value.
+    """
+    check_searcher(name, settings or {})
+    searcher = __getattr__(SEARCHERS[name])
+    if name == "reinforce":
+        return searcher(space, seed, config=LearnerConfig(**(settings or {})))
+    return searcher(space, seed, **(settings or {}))

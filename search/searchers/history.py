@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tf_autodropout.search.trial import Trial
+from tf_autodropout.search.core import Trial
 
 
 class History:

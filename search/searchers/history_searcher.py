@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from tf_autodropout.search.core import Suggestion, Trial
 from tf_autodropout.search.searchers.history import History
 from tf_autodropout.search.searchers.staleness import staleness
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.trial import Suggestion, Trial
 
 
 class HistorySearcher(ABC):

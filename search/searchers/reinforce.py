@@ -4,11 +4,11 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tf_autodropout.search.controller import Controller
-from tf_autodropout.search.learner import Learner, LearnerConfig
+from tf_autodropout.search.core import Suggestion, Trial
+from tf_autodropout.search.searchers.controller import Controller
+from tf_autodropout.search.searchers.learner import Learner, LearnerConfig
 from tf_autodropout.search.searchers.staleness import staleness
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.trial import Suggestion, Trial
 
 
 class Reinforce:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tf_autodropout.search.trial import Trial
+from tf_autodropout.search.core import Trial
 
 
 def staleness(trials: Sequence[Trial], version: int) -> dict[str, float]:

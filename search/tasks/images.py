@@ -11,10 +11,10 @@ import tensorflow as tf
 from tf_autodropout.models import wide_resnet
 from tf_autodropout.models.wide_resnet import wide_resnet_sites
 from tf_autodropout.patterns import PatternSet
+from tf_autodropout.search.children.child import Child, Split
+from tf_autodropout.search.children.child_task import ChildTask
+from tf_autodropout.search.core import Opponent
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.tasks.base import Contender
-from tf_autodropout.search.tasks.child import Child, Split
-from tf_autodropout.search.tasks.child_task import ChildTask
 
 _EVALUATION_BATCH = 250
 
@@ -76,18 +76,18 @@ class ImageTask(ChildTask):
     def space(self) -> SearchSpace:
         return SearchSpace(wide_resnet_sites(self.depth, self.width, self._input_shape), self.granularity)
 
-    def child_for(self, contender: Contender) -> Child:
-        return self.child(contender.dropout)
+    def child_for(self, opponent: Opponent) -> Child:
+        return self.child(opponent.dropout)
 
     def measure(self, child: Child, split: str) -> float:
         examples = self._valid if split == "valid" else self._test
         return child.evaluate(examples, _correct, _EVALUATION_BATCH)["accuracy"]
 
-    def classics(self) -> list[Contender]:
+    def opponents(self) -> list[Opponent]:
         nothing = PatternSet({})
         return [
-            Contender("no dropout", nothing),
-            Contender(f"Dropout({self.classic_rate:g})", nothing, dropout=self.classic_rate),
+            Opponent("no dropout", nothing),
+            Opponent(f"Dropout({self.classic_rate:g})", nothing, dropout=self.classic_rate),
         ]
 
     def describe(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The task `iwslt14`: German TED talks into English."""
 
-from tf_autodropout.search.tasks.parallel_text import read_parallel_text
+from tf_autodropout.search.tasks.data.parallel_text import read_parallel_text
 from tf_autodropout.search.tasks.translation import TranslationTask
 
 

@@ -1,6 +1,6 @@
 """The task `multi30k`: German image captions into English."""
 
-from tf_autodropout.search.tasks.parallel_text import read_parallel_text
+from tf_autodropout.search.tasks.data.parallel_text import read_parallel_text
 from tf_autodropout.search.tasks.translation import TranslationTask
 
 

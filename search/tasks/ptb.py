@@ -1,6 +1,6 @@
 """The task `ptb`: a small Transformer-XL on Penn Treebank."""
 
-from tf_autodropout.search.tasks.word_files import read_words
+from tf_autodropout.search.tasks.data.word_files import read_words
 from tf_autodropout.search.tasks.xl_text import XLTextTask
 
 FILES = ("ptb.train.txt", "ptb.valid.txt", "ptb.test.txt")

@@ -5,7 +5,8 @@ import re
 
 import numpy as np
 
-from tf_autodropout.search.tasks.text import UNKNOWN, Corpus, TextTask
+from tf_autodropout.search.tasks.data.corpus import UNKNOWN, Corpus
+from tf_autodropout.search.tasks.text import TextTask
 
 TRAIN_TOKENS, VALID_TOKENS, TEST_TOKENS = 25_000, 12_000, 12_000
 # Rarer training words become <unk>, so that <unk> is learned: an untrained embedding that is read and

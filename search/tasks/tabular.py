@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from tf_autodropout.patterns import PatternSet
+from tf_autodropout.search.children.surrogate import Surrogate
+from tf_autodropout.search.core import Opponent, Progress, Result, unheard
+from tf_autodropout.search.ledger.trial_table import TrialTable
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.tasks.base import Contender, Progress, Result, unheard
-from tf_autodropout.search.tasks.surrogate import Surrogate
-from tf_autodropout.search.tasks.trial_table import TrialTable
 
 
 @dataclass
@@ -52,14 +52,12 @@ class TabularTask:
         noise = self.noise * float(np.random.default_rng(seed).standard_normal())
         return Result(max(0.0, self.surrogate(patterns) + noise))
 
-    def test(self, contender: Contender, seed: int, progress: Progress = unheard) -> dict[str, float]:
-        return {
-            "valid": self.train(contender.patterns, seed).reward,
-            "test": self.surrogate(contender.patterns),
-        }
+    def test(self, opponent: Opponent, seed: int, progress: Progress = unheard) -> Result:
+        trained = self.train(opponent.patterns, seed)
+        return Result(trained.reward, {"valid": trained.reward, "test": self.surrogate(opponent.patterns)})
 
-    def classics(self) -> list[Contender]:
-        return [Contender("no dropout", PatternSet({}))]
+    def opponents(self) -> list[Opponent]:
+        return [Opponent("no dropout", PatternSet({}))]
 
     def describe(self) -> dict[str, Any]:
         digest = hashlib.sha256(self.table.to_json().encode()).hexdigest()
@@ -81,7 +79,7 @@ def tabular_task(table: str = "", noise: float = 0.0) -> TabularTask:
         >>> from tf_autodropout.patterns import Site
         >>> from tf_autodropout.search.space import SearchSpace
         >>> from tf_autodropout.search.tasks.tabular import tabular_task
-        >>> from tf_autodropout.search.tasks.trial_table import TrialTable
+        >>> from tf_autodropout.search.ledger.trial_table import TrialTable
         >>> space = SearchSpace((Site("ffn", tad.TransformerPattern, (8, 4), "ffn", "ffn"),), "stage")
         >>> tokens = tuple((1, 0, 0, 0, rate) for rate in range(5))
         >>> TrialTable(space, tokens, (1.0, 1.1, 1.3, 1.2, 0.9)).save("trials.json")

@@ -12,34 +12,15 @@ from tf_autodropout.models import transformer_lm
 from tf_autodropout.models.transformer_lm import transformer_sites
 from tf_autodropout.patterns import PatternSet, members
 from tf_autodropout.patterns.checks import invalid
+from tf_autodropout.search.children.child import Child, Split
+from tf_autodropout.search.children.child_task import ChildTask
+from tf_autodropout.search.core import Opponent
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.tasks.base import Contender
-from tf_autodropout.search.tasks.child import Child, Split
-from tf_autodropout.search.tasks.child_task import ChildTask
+from tf_autodropout.search.tasks.data.corpus import Corpus
 
 REWARD_SCALE = 80.0  # the paper's reward for language models is 80 / ValidPPL
 CLASSIC_SITES = ("softmax", "output", "ffn")
-UNKNOWN = 0  # id of all words without an id of their own
 _EVALUATION_BATCH = 128
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """Token ids of three splits that share no document.
-
-    Id 0 stands for all words without an id of their own. It is read and scored like any other token.
-
-    Args:
-        train: int32 `(tokens,)`.
-        valid: int32 `(tokens,)`.
-        test: int32 `(tokens,)`.
-        vocabulary_size: Ids are `0 ... vocabulary_size - 1`.
-    """
-
-    train: np.ndarray
-    valid: np.ndarray
-    test: np.ndarray
-    vocabulary_size: int
 
 
 @dataclass
@@ -83,7 +64,7 @@ class TextTask(ChildTask):
     def space(self) -> SearchSpace:
         return SearchSpace(transformer_sites(self.sequence_length, self.hidden_dim), self.granularity)
 
-    def child_for(self, contender: Contender) -> Child:
+    def child_for(self, opponent: Opponent) -> Child:
         return self.child
 
     def measure(self, child: Child, split: str) -> float:
@@ -92,9 +73,9 @@ class TextTask(ChildTask):
     def reward(self, measure: float) -> float:
         return REWARD_SCALE / measure
 
-    def classics(self) -> list[Contender]:
+    def opponents(self) -> list[Opponent]:
         return [
-            Contender("no dropout", PatternSet({})),
+            Opponent("no dropout", PatternSet({})),
             classic("Dropout", 0.2),
             classic("Variational Dropout", 0.2),
             classic("Word Dropout", 0.1),
@@ -148,7 +129,7 @@ class TextTask(ChildTask):
         return float(np.exp(self.child.evaluate(split, sequence_loss, _EVALUATION_BATCH)["loss"]))
 
 
-def classic(name: str, rate: float) -> Contender:
+def classic(name: str, rate: float) -> Opponent:
     """Returns a classic member of the pattern space, at softmax, output and ffn.
 
     Args:
@@ -160,7 +141,7 @@ def classic(name: str, rate: float) -> Contender:
         "Variational Dropout": members.variational_dropout,
         "Word Dropout": members.word_dropout,
     }[name]
-    return Contender(f"{name}({rate:g})", PatternSet(dict.fromkeys(CLASSIC_SITES, member(rate))))
+    return Opponent(f"{name}({rate:g})", PatternSet(dict.fromkeys(CLASSIC_SITES, member(rate))))
 
 
 def token_loss(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

@@ -13,12 +13,12 @@ from tf_autodropout.models import BeamSearch, transformer
 from tf_autodropout.models.transformer_lm import transformer_sites
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.patterns.checks import invalid
+from tf_autodropout.search.children.child import Child, Split
+from tf_autodropout.search.children.child_task import ChildTask
+from tf_autodropout.search.core import Opponent
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.tasks.base import Contender
-from tf_autodropout.search.tasks.child import Child, Split
-from tf_autodropout.search.tasks.child_task import ChildTask
-from tf_autodropout.search.tasks.parallel_text import ParallelText
-from tf_autodropout.search.tasks.subwords import END, PADDING, START, Subwords, padded
+from tf_autodropout.search.tasks.data.parallel_text import ParallelText
+from tf_autodropout.search.tasks.data.subwords import END, PADDING, START, Subwords, padded
 from tf_autodropout.search.tasks.text import classic
 
 _DECODING_BATCH = 128
@@ -94,7 +94,7 @@ class TranslationTask(ChildTask):
     def space(self) -> SearchSpace:
         return SearchSpace(transformer_sites(self.max_length, self.hidden_dim), self.granularity)
 
-    def child_for(self, contender: Contender) -> Child:
+    def child_for(self, opponent: Opponent) -> Child:
         return self.child
 
     def measure(self, child: Child, split: str) -> float:
@@ -110,9 +110,9 @@ class TranslationTask(ChildTask):
         rows = zip(source, self.translate(source, self.beams), references, strict=True)
         return [dict(zip(("source", "translation", "reference"), row, strict=True)) for row in rows]
 
-    def classics(self) -> list[Contender]:
+    def opponents(self) -> list[Opponent]:
         names = ("Dropout", "Variational Dropout", "Word Dropout")
-        return [Contender("no dropout", PatternSet({})), *(classic(name, 0.1) for name in names)]
+        return [Opponent("no dropout", PatternSet({})), *(classic(name, 0.1) for name in names)]
 
     def describe(self) -> dict[str, Any]:
         settings = {k: v for k, v in asdict(self).items() if k != "text"}

@@ -1,6 +1,6 @@
 """The task `wikitext-2`: a small Transformer-XL on WikiText-2."""
 
-from tf_autodropout.search.tasks.word_files import read_words
+from tf_autodropout.search.tasks.data.word_files import read_words
 from tf_autodropout.search.tasks.xl_text import XLTextTask
 
 FILES = ("wiki.train.tokens", "wiki.valid.tokens", "wiki.test.tokens")

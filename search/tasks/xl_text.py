@@ -8,9 +8,9 @@ import numpy as np
 
 from tf_autodropout.models import transformer_xl
 from tf_autodropout.models.xl_transformer import transformer_xl_sites
+from tf_autodropout.search.children.child import Split
+from tf_autodropout.search.children.segment_child import SegmentChild, segments
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.tasks.child import Split
-from tf_autodropout.search.tasks.segment_child import SegmentChild, segments
 from tf_autodropout.search.tasks.text import TextTask, sequence_loss, token_loss
 
 _EVALUATION_STREAMS = 16

@@ -7,8 +7,8 @@ What stands on KerasHub is in `pattern_transformer` and `relative_attention` and
 from tf_autodropout.layers.monte_carlo import Prediction, monte_carlo
 from tf_autodropout.layers.pattern_attention import PatternAttention
 from tf_autodropout.layers.pattern_dropout import PatternDropout, assign_patterns, pattern_layers
-from tf_autodropout.layers.seeding import site_seed
 from tf_autodropout.layers.site_layers import ATTENTION_SITES, TRANSFORMER_SITES
+from tf_autodropout.patterns.seeding import site_seed
 
 __all__ = [
     "ATTENTION_SITES",

@@ -11,9 +11,9 @@ from typing import Any
 import keras
 
 from tf_autodropout.layers.pattern_dropout import PatternDropout
-from tf_autodropout.layers.seeding import site_seed
 from tf_autodropout.layers.site_layers import SCORES, hold
 from tf_autodropout.patterns import Pattern, Schedule
+from tf_autodropout.patterns.seeding import site_seed
 
 OUTPUT = ""  # the name of the site on what a twin returns
 

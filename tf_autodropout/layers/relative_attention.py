@@ -8,7 +8,6 @@ import keras_nlp
 from keras import ops
 
 from tf_autodropout.layers.registration import registered
-from tf_autodropout.layers.seeding import site_seed
 from tf_autodropout.layers.site_layers import (
     ATTENTION_SITES,
     SCORES,
@@ -19,6 +18,7 @@ from tf_autodropout.layers.site_layers import (
 )
 from tf_autodropout.patterns import Schedule
 from tf_autodropout.patterns.checks import check_int
+from tf_autodropout.patterns.seeding import site_seed
 
 
 @registered

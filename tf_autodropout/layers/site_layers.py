@@ -14,8 +14,8 @@ from tf_autodropout.layers.keras_internals import (
     with_own_dropout,
 )
 from tf_autodropout.layers.pattern_dropout import PatternDropout
-from tf_autodropout.layers.seeding import site_seed
 from tf_autodropout.patterns import PatternSet, Schedule, TransformerPattern, patterns_for
+from tf_autodropout.patterns.seeding import site_seed
 
 ATTENTION_SITES = ("query", "key", "value", "softmax", "output")
 TRANSFORMER_SITES = (*ATTENTION_SITES, "ffn", "residual")

@@ -1,0 +1,1 @@
+"""Children: the compiled training that serves every trial, and what it is placed on."""

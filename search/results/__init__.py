@@ -1,0 +1,1 @@
+"""What follows a search: the choice of the best, the comparison, files and pictures."""

@@ -1,0 +1,176 @@
+"""Writes and prints what a search found: best.json, pictures, curve, table."""
+
+import itertools
+import json
+import math
+import os
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tf_autodropout.patterns import PatternSet
+from tf_autodropout.patterns.document import write_text
+from tf_autodropout.search.core import Status, Trial
+from tf_autodropout.search.ledger import LedgerReader
+from tf_autodropout.search.results.comparison import FOUND, Row, verdict
+from tf_autodropout.search.results.finalists import best_trial
+from tf_autodropout.search.results.trial_zero import lead
+from tf_autodropout.visualize import plot, summary
+
+BEST, PICTURE, CURVE, REPORT, ROWS = "best.json", "best.png", "best_so_far.png", "report.md", "table.json"
+
+
+def write_best(directory: Path, best: Trial, reward: float, finalists: int, config: dict[str, Any]) -> PatternSet:
+    """Writes the best PatternSet with its provenance, and its picture."""
+    shapes = config["task"]["space"]["sites"]
+    notes = {
+        "made_by": "tf_autodropout search",
+        "task": config["task"]["name"],
+        "searcher": config["searcher"]["name"],
+        "seed": config["seed"],
+        "trial": best.number,
+        "reward": reward,
+        "finalists": finalists,
+        "space_version": config["task"]["space"]["version"],
+        "sites": shapes,
+    }
+    found = PatternSet(best.patterns, notes)
+    found.save(directory / BEST)
+    save_figure(plot(found, shapes), directory / PICTURE)
+    return found
+
+
+def write_curve(directory: Path, outcomes: Sequence[tuple[int, Status, float | None]]) -> None:
+    """Draws the rewards of `LedgerReader.outcomes` and the best so far, in the order of finishing."""
+    figure = Figure(figsize=(7, 3.8), layout="constrained")
+    axes = figure.subplots()
+    points = [
+        (place, reward)
+        for place, (_, status, reward) in enumerate(outcomes, start=1)
+        if status is Status.FINISHED and reward is not None
+    ]
+    places, rewards = zip(*points, strict=True)
+    best = list(itertools.accumulate(rewards, max))
+    axes.plot(places, rewards, "o", color="0.55", markersize=4, label="trial")
+    axes.step(places, best, where="post", color="black", linewidth=1.6, label="best so far")
+    axes.set(xlabel="finished trials", ylabel="reward (validation)", xlim=(0, max(places) + 1))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="lower right")
+    save_figure(figure, directory / CURVE)
+
+
+def save_figure(figure: Figure, path: Path, dpi: int = 150) -> None:
+    """Writes a picture beside its place, then renames it."""
+    beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        figure.savefig(beside, dpi=dpi)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def drop_table_of_another(directory: Path, best: Trial) -> None:
+    """Removes a final table that was made when another trial was the best; its trainings stay in the ledger."""
+    if (directory / ROWS).exists() and _stored_table(directory).get("trial") != best.number:
+        (directory / REPORT).unlink(missing_ok=True)
+        (directory / ROWS).unlink()
+
+
+def write_table(
+    directory: Path, best: Trial, rows: Sequence[Row], score: str, lower_is_better: bool, config: dict[str, Any]
+) -> None:
+    """Writes the final table for people (report.md) and for programs (table.json)."""
+    document = {
+        "trial": best.number,
+        "score": score,
+        "lower_is_better": lower_is_better,
+        "rows": [{"name": row.name, "valid": _as_json(row.valid), "test": _as_json(row.test)} for row in rows],
+    }
+    write_text(directory / ROWS, json.dumps(document, indent=2, allow_nan=False) + "\n")
+    lines = [
+        f"# Search on `{config['task']['name']}`",
+        "",
+        f"Searcher `{config['searcher']['name']}`, seed {config['seed']}; settings: "
+        f"`{json.dumps(config['searcher'], sort_keys=True)}`.",
+        "",
+        f"| regularization | {score}, mean | standard deviation | validation, mean | seeds |",
+        "|---|---:|---:|---:|---:|",
+        *("| " + " | ".join([row.name, *_cells(row), str(len(row.test))]) + " |" for row in rows),
+        "",
+        verdict(rows, lower_is_better) + " " + _CAVEAT,
+        "",
+        f"![best PatternSet]({PICTURE})",
+        "",
+        f"![best so far]({CURVE})",
+    ]
+    write_text(directory / REPORT, "\n".join(lines) + "\n")
+
+
+_CAVEAT = "Rates of the classics are as stated, not tuned."
+
+
+def print_report(console: Console, directory: Path, ledger: LedgerReader, config: dict[str, Any]) -> None:
+    """Prints the state of a run: trials, best PatternSet and, if it was made, the final table."""
+    counts = ", ".join(f"{count} {status}" for status, count in ledger.counts().items())
+    console.print(
+        f"[bold]{config['task']['name']}[/bold], searcher {config['searcher']['name']}, seed {config['seed']}"
+    )
+    console.print(f"trials: {counts or 'none'}")
+    written = PatternSet.load(directory / BEST).provenance if (directory / BEST).exists() else {}
+    if own := config["task"].get("own_dropout"):
+        console.print(f"the network keeps dropout of its own: {', '.join(own)}", markup=False)
+    found = best_trial(ledger, written.get("finalists", 1))
+    if found is None:
+        return
+    best, reward = found
+    console.print(f"[bold]Best PatternSet[/bold]: trial {best.number}, reward {reward:.4f}")
+    table = Table("site", "pattern")
+    for site, pattern in best.patterns.items():
+        table.add_row(escape(site), summary(pattern).replace("\n", ", "))
+    console.print(table)
+    if chance := lead(ledger, best):
+        console.print(chance, markup=False)
+    document = _stored_table(directory) if (directory / ROWS).exists() else {}
+    if document.get("trial") == best.number:  # not before: a search at work may have found a better one
+        rows = [Row.of(row["name"], row["valid"], row["test"]) for row in document["rows"]]
+        print_table(console, rows, document["score"], document["lower_is_better"])
+
+
+def print_table(console: Console, rows: Sequence[Row], score: str, lower_is_better: bool) -> None:
+    """Prints the final table with what its numbers carry."""
+    direction = "lower" if lower_is_better else "higher"
+    seeds = len(rows[0].test)
+    console.print(f"[bold]Retrained on {seeds} fresh seed{'s'[: seeds > 1]}; {score}, {direction} is better[/bold]")
+    table = Table()
+    table.add_column("regularization")
+    for name in ("test", "± std", "validation"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        style = "bold" if row.name == FOUND else None
+        table.add_row(escape(row.name), *_cells(row), style=style)
+    console.print(table)
+    console.print(f"{verdict(rows, lower_is_better)} {_CAVEAT}")
+
+
+def _cells(row: Row) -> list[str]:
+    """Mean, standard deviation and mean on validation, as texts."""
+    if math.isnan(row.mean):
+        return ["diverged", "-", "-"]
+    deviation = f"{row.deviation:.2f}" if len(row.test) > 1 else "-"
+    return [f"{row.mean:.2f}", deviation, f"{statistics.fmean(row.valid):.2f}"]
+
+
+def _as_json(scores: Sequence[float]) -> list[float | None]:
+    return [None if math.isnan(score) else score for score in scores]
+
+
+def _stored_table(directory: Path) -> dict[str, Any]:
+    return json.loads((directory / ROWS).read_text(encoding="utf-8"))

@@ -1,0 +1,1 @@
+"""Readers: from files and packages to arrays and texts."""

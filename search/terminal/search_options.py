@@ -1,0 +1,102 @@
+"""The command line's options for how a search searches."""
+
+import functools
+import json
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from tf_autodropout.search.search_config import SearchConfig
+from tf_autodropout.search.searchers import SEARCHERS
+
+_DEFAULT = SearchConfig()
+_OPTIONS = (
+    click.option("--searcher", type=click.Choice(list(SEARCHERS)), default=_DEFAULT.searcher, show_default=True),
+    click.option(
+        "--searcher-setting",
+        "searcher_settings",
+        metavar="NAME=VALUE",
+        multiple=True,
+        help="A setting of the searcher, such as exploration=0.5; may be given more than once.",
+    ),
+    click.option("--capacity", type=click.IntRange(1), help="C, trials out at once.  [grows with the engine]"),
+    click.option(
+        "--batch", type=click.IntRange(1), default=_DEFAULT.batch, show_default=True, help="M, trials of an update."
+    ),
+    click.option("--halving", is_flag=True, help="End unpromising trials early, with the reward to be expected."),
+    click.option(
+        "--halving-setting",
+        "halving_settings",
+        metavar="NAME=VALUE",
+        multiple=True,
+        help="A setting of --halving: parts, keep, audited or warm_up.",
+    ),
+    click.option(
+        "--finalists",
+        type=click.IntRange(1),
+        default=_DEFAULT.finalists,
+        show_default=True,
+        help="Best trials retrained on two more seeds before one is called the best; 1: the highest reward decides.",
+    ),
+    click.option(
+        "--fresh-seeds",
+        type=click.IntRange(0),
+        default=_DEFAULT.fresh_seeds,
+        show_default=True,
+        help="Seeds of the table; 0: no table.",
+    ),
+    click.option("--trial-zero", is_flag=True, help="Train without dropout first.  [always, with FILE.py:NAME]"),
+    click.option("--paper", is_flag=True, help="The paper's own search: Eq. 3 to the letter, one finalist."),
+)
+
+
+def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options to a command, which takes them as one `SearchConfig` called `config`."""
+
+    @functools.wraps(command)
+    def with_config(
+        searcher_settings: tuple[str, ...],
+        capacity: int | None,
+        halving: bool,
+        halving_settings: tuple[str, ...],
+        paper: bool,
+        trial_zero: bool,
+        searcher: str,
+        batch: int,
+        finalists: int,
+        fresh_seeds: int,
+        **arguments: Any,
+    ) -> Any:
+        exact = SearchConfig.paper() if paper else _DEFAULT
+        if paper and (searcher, finalists, halving) != (_DEFAULT.searcher, _DEFAULT.finalists, False):
+            raise click.UsageError("--paper is a search of its own: leave out --searcher, --finalists and --halving")
+        config = SearchConfig(
+            searcher,
+            {**exact.searcher_settings, **_settings("--searcher-setting", searcher_settings)},
+            capacity,
+            batch,
+            _settings("--halving-setting", halving_settings) or halving,
+            exact.finalists if paper else finalists,
+            fresh_seeds,
+            trial_zero,
+        )
+        return command(config=config, **arguments)
+
+    for option in reversed(_OPTIONS):
+        with_config = option(with_config)
+    return with_config
+
+
+def _settings(option: str, pairs: tuple[str, ...]) -> dict[str, Any]:
+    """Turns NAME=VALUE into a dictionary; values are JSON where they can be read so, else texts."""
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"Invalid value for '{option}'. Expected NAME=VALUE. Received: {pair}")
+        try:
+            settings[name] = json.loads(value)
+        except json.JSONDecodeError:
+            settings[name] = value
+    return settings

@@ -1,0 +1,95 @@
+"""The scripts in examples/: short, and they run; here on a few examples, with few trials."""
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_autodropout as tad
+from tf_autodropout.search.search_config import SearchConfig
+
+SCRIPTS = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+COUNT = 96
+
+
+def test_there_are_three_and_each_has_at_most_15_lines() -> None:
+    assert [path.stem for path in SCRIPTS] == ["own_network", "pipeline", "text"]
+    for path in SCRIPTS:
+        lines = [line for line in path.read_text().splitlines() if line.strip() and not line.startswith('"""')]
+        assert len(lines) <= 15, path
+
+
+def images(shape: tuple[int, ...]) -> Any:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 10, COUNT).astype(np.int32)
+    x = (20 * y.reshape(-1, *[1] * len(shape)) + rng.integers(0, 50, (COUNT, *shape))).astype(np.uint8)
+    return (x, y), (x[:32], y[:32])
+
+
+def texts(name: str, split: str, as_supervised: bool, batch_size: int) -> tf.data.Dataset:
+    words = np.array(["a fine film", "a dull film indeed"] * 16)
+    return tf.data.Dataset.from_tensor_slices((words, np.arange(32) % 2)).batch(batch_size)
+
+
+def small_bert(preset: str, **settings: Any) -> keras.Model:
+    import keras_hub
+
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "fine", "film", "dull", "indeed"]
+    tokenizer = keras_hub.models.BertTokenizer(vocabulary)
+    backbone = keras_hub.models.BertBackbone(len(vocabulary), 2, 2, 8, 16, dropout=0.1, max_sequence_length=8)
+    preprocessor = keras_hub.models.BertTextClassifierPreprocessor(tokenizer, sequence_length=8)
+    return keras_hub.models.BertTextClassifier(backbone, preprocessor=preprocessor, **settings)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
+    """Two trials of one epoch in a directory of their own; returns the searches."""
+    made: list[Any] = []
+    begin, compile_, compare = tad.AutoDropout.__init__, keras.Model.compile, tad.AutoDropout.compare
+
+    def start(self: Any, *given: Any, **named: Any) -> None:
+        named |= {"trials": 2, "config": SearchConfig("random", finalists=1, fresh_seeds=0, trial_zero=True)}
+        begin(self, *given, **named)
+        made.append(self)
+
+    def quick(self: Any, *given: Any, **named: Any) -> None:
+        compile_(self, *given, **named | {"jit_compile": False})
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tad.AutoDropout, "__init__", start)
+    monkeypatch.setattr(tad.AutoDropout, "compare", lambda self, data: compare(self, data, seeds=1))
+    monkeypatch.setattr(keras.Model, "compile", quick)
+    monkeypatch.setattr(keras.datasets.fashion_mnist, "load_data", lambda: images((28, 28)))
+    monkeypatch.setattr(keras.datasets.cifar10, "load_data", lambda: images((32, 32, 3)))
+    return made
+
+
+def check(path: Path, made: list[Any]) -> None:
+    runpy.run_path(str(path), run_name="__main__")
+    (search,) = made
+    assert [row["status"] for row in search.results()] == ["finished"] * 3
+    directory = Path("runs") / path.stem.replace("own_network", "fashion_mnist")
+    assert {"best.json", "best.png", "report.md", "table.json"} <= {file.name for file in directory.iterdir()}
+
+
+def test_an_own_network_on_arrays(small: list[Any]) -> None:
+    check(SCRIPTS[0], small)
+
+
+@pytest.mark.slow
+def test_a_pipeline_with_augmentation(small: list[Any]) -> None:
+    check(SCRIPTS[1], small)
+
+
+@pytest.mark.slow
+def test_raw_text(small: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras_hub
+    import tensorflow_datasets as tfds
+
+    monkeypatch.setattr(tfds, "load", texts)
+    monkeypatch.setattr(keras_hub.models.BertTextClassifier, "from_preset", small_bert)
+    check(SCRIPTS[2], small)

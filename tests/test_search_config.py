@@ -1,0 +1,145 @@
+"""How a search searches: settings from Python and the command line, stored with the run, kept by a later one."""
+
+import json
+import sqlite3
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import SPACE, FakeTask
+from tf_autodropout.search import SearchConfig, run
+from tf_autodropout.search.ledger import Ledger, LedgerReader, stored_config
+from tf_autodropout.search.searchers import RandomSearch, Thompson
+from tf_autodropout.search.terminal import cli
+
+
+def stored(directory: Path) -> tuple[dict, dict]:
+    """What identifies a run, and what it was called with."""
+    reader = LedgerReader(directory)
+    arguments = reader.arguments()
+    reader.close()
+    config = stored_config(directory)
+    assert config is not None
+    return config, arguments
+
+
+def test_what_is_set_is_done_and_stored(tmp_path: Path) -> None:
+    config = SearchConfig("thompson", {"exploration": 0.7}, capacity=3, batch=2, finalists=1, fresh_seeds=0)
+    run(FakeTask(), 7, tmp_path / "run", config=config)  # type: ignore[arg-type]
+    identity, arguments = stored(tmp_path / "run")
+    assert identity["searcher"] == {"name": "thompson", "exploration": 0.7}
+    assert (identity["capacity"], identity["batch"]) == (3, 2)
+    assert SearchConfig(**{name: arguments[name] for name in config.to_dict()}) == config
+    reader = LedgerReader(tmp_path / "run")
+    versions = [trial.suggestion.version for trial in reader.trials()]
+    reader.close()
+    assert versions == [0, 0, 0, 0, 1, 1, 2]  # three out at once, an update after every second
+
+
+def test_fields_may_be_given_to_run_and_unknown_ones_are_refused(tmp_path: Path) -> None:
+    run(FakeTask(), 2, tmp_path / "run", searcher="random", capacity=5, finalists=1, fresh_seeds=0)  # type: ignore[arg-type]
+    assert stored(tmp_path / "run")[0]["capacity"] == 5
+    with pytest.raises(TypeError, match="unexpected argument 'workers'"):
+        run(FakeTask(), 2, tmp_path / "other", workers=2)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="without finalists beside it"):
+        run(FakeTask(), 2, tmp_path / "other", config=SearchConfig(), finalists=1)  # type: ignore[arg-type]
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_paper_s_own_search_is_eq_3_to_the_letter() -> None:
+    paper = SearchConfig.paper()
+    settings = paper.make(SPACE, 0).describe()
+    extensions = ("bias_learning_rate", "scale_advantages", "entropy_bonus", "ratio_clip")
+    assert settings["name"] == "reinforce"
+    assert not any(settings[name] for name in extensions)
+    assert (paper.batch, paper.finalists, paper.halving) == (16, 1, False)
+
+
+def test_a_searcher_may_be_an_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = partial(Thompson, exploration=0.9)
+    run(FakeTask(), 3, tmp_path / "run", searcher=own, finalists=1, fresh_seeds=0)  # type: ignore[arg-type]
+    identity, arguments = stored(tmp_path / "run")
+    assert identity["searcher"]["exploration"] == 0.9
+    assert arguments["searcher"] is None
+    with pytest.raises(ValueError, match="'searcher_settings'. Expected none beside a searcher of your own"):
+        SearchConfig(RandomSearch, {"exploration": 1})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"searcher": "grid"}, "Expected one of reinforce, thompson"),
+        ({"searcher": 3}, "Invalid value for 'searcher'"),
+        ({"searcher": "thompson", "searcher_settings": {"temperature": 1}}, "the searcher 'thompson': exploration"),
+        ({"searcher": "random", "searcher_settings": {"seed": 1}}, "'random': none. Received: 'seed'"),
+        ({"searcher_settings": {"learning_rate": -1}}, "Invalid value for 'learning_rate'"),
+        ({"searcher_settings": {"rate": 1}}, "Expected those of the searcher 'reinforce': learning_rate"),
+        ({"capacity": 0}, "Invalid value for 'capacity'"),
+        ({"batch": True}, "Invalid value for 'batch'"),
+        ({"finalists": 0}, "Invalid value for 'finalists'"),
+        ({"fresh_seeds": 0.5}, "Invalid value for 'fresh_seeds'"),
+        ({"halving": 1}, "Invalid value for 'halving'"),
+        ({"halving": {"keep": 2}}, "Invalid value for 'keep'"),
+        ({"halving": {"half": 2}}, "Invalid value for 'halving'. Expected True, False or settings among parts"),
+    ],
+)  # fmt: skip
+def test_bad_settings_are_refused_at_once(arguments: dict, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        SearchConfig(**arguments)
+
+
+def called(monkeypatch: pytest.MonkeyPatch, *options: str) -> dict:
+    """What the command line asks of `run`."""
+    heard: list[dict] = []
+    monkeypatch.setattr(cli, "_search", lambda out, engine, **arguments: heard.append(arguments))
+    cli.cli(["search", "pydoc", "--out", "/nowhere/run", *options], standalone_mode=False)
+    return heard[0]
+
+
+def test_the_command_line_sets_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = called(
+        monkeypatch,
+        *("--searcher", "thompson", "--searcher-setting", "exploration=0.5", "--capacity", "1000", "--batch", "8"),
+        *("--halving-setting", "parts=[0.5]", "--halving-setting", "warm_up=5", "--fresh-seeds", "0"),
+    )
+    assert (asked["searcher"], asked["searcher_settings"]) == ("thompson", {"exploration": 0.5})
+    assert (asked["capacity"], asked["batch"], asked["fresh_seeds"]) == (1000, 8, 0)
+    assert asked["halving"] == {"parts": [0.5], "warm_up": 5}
+    asked = called(monkeypatch, "--paper", "--searcher-setting", "learning_rate=0.01")
+    assert asked["searcher_settings"] == SearchConfig.paper().searcher_settings | {"learning_rate": 0.01}
+    assert asked["finalists"] == 1
+    assert called(monkeypatch)["halving"] is False
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (["--searcher-setting", "exploration"], "Expected NAME=VALUE"),
+        (["--searcher-setting", "exploration=1"], "Expected those of the searcher 'reinforce'"),
+        (["--paper", "--searcher", "random"], "leave out --searcher"),
+        (["--capacity", "0"], "0 is not in the range"),
+    ],
+)
+def test_bad_options_are_refused(monkeypatch: pytest.MonkeyPatch, options: list[str], match: str) -> None:
+    with pytest.raises(Exception, match=match):
+        called(monkeypatch, *options)
+
+
+def test_a_run_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
+    """It has stored fewer arguments, and a capacity that was a constant."""
+    out = tmp_path / "run"
+    run(FakeTask(), 4, out, searcher="random", finalists=1, fresh_seeds=0)  # type: ignore[arg-type]
+    config, arguments = stored(out)
+    assert (config["capacity"], config["batch"]) == (16, 16)
+    old = {"task": None, "trials": 4, "searcher": "random", "seed": 0, "settings": {}, "precision": "float32"}
+    old |= {"fresh_seeds": 0, "finalists": 1, "halving": False}
+    assert old.items() <= arguments.items()
+    with sqlite3.connect(out / "ledger.sqlite") as db:
+        db.execute("UPDATE run SET value = ? WHERE key = 'arguments'", (json.dumps(old),))
+    again = FakeTask()
+    given = stored(out)[1] | {"task": again, "trials": 6}
+    given.pop("precision")
+    run(out=out, **given)
+    assert len(again.calls) == 2
+    Ledger(out, config).close()
