@@ -20,7 +20,7 @@ packages = [
 REQUIRED = [
     # Keras 3 children and controllers; 2.20 is the newest TensorFlow for TPU VMs.
     "tensorflow>=2.20,<2.22",
-    "keras>=3.12,<4",
+    "keras>=3.15,<4",
     # Parts of the language models and of the controller (the same code as keras-hub).
     "keras-nlp>=0.21",
     # Backbones of the ResNet and EfficientNet builders, which import it when they are called. Its last release.
@@ -32,6 +32,7 @@ REQUIRED = [
     "tensorflow-datasets>=4.9.9",
     "importlib_resources",
     "scikit-learn>=1.5",  # the digits
+    "scipy>=1.15",  # paired statistics of the final table; scikit-learn brings it along
     "pyarrow>=15",  # the exported table; tensorflow-datasets brings it along
     "sentencepiece>=0.2",  # subwords of the translation tasks; keras-hub brings it along
     "sacrebleu>=2.4",  # their reward

@@ -47,7 +47,7 @@ class SearchConfig:
     batch: int = BATCH
     halving: bool | Mapping[str, Any] = False
     finalists: int = 4
-    fresh_seeds: int = 3
+    fresh_seeds: int = 6
     trial_zero: bool = False
 
     def __post_init__(self) -> None:

@@ -9,14 +9,16 @@ from tf_autodropout.patterns.seeding import site_seed
 from tf_autodropout.search.core import Engine, Opponent, Scoring, Trial
 from tf_autodropout.search.ledger import Ledger
 from tf_autodropout.search.results.evaluation import Evaluation, evaluate
+from tf_autodropout.search.results.paired import Lead, holm, paired_lead
 
 FOUND = "best PatternSet"
+LEVEL = 0.05
 _DIVERGED = {"valid": None, "test": None}  # what the ledger holds of such a training
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a opponent's scores, one a seed.
+    """One line of the table: an opponent's scores, one a seed.
 
     Args:
         name: Name of the opponent.
@@ -50,7 +52,7 @@ def compare(
     ledger: Ledger,
     best: Trial,
     seed: int,
-    count: int = 3,
+    count: int = 6,
     progress: Callable[[str], None] = lambda name: None,
 ) -> list[Row]:
     """Retrains the best PatternSet and its opponents on the same fresh seeds and scores them on test.
@@ -84,23 +86,49 @@ def compare(
     return rows
 
 
+def leads(rows: Sequence[Row], lower_is_better: bool) -> list[Lead]:
+    """Returns how far the first row, the best PatternSet, is ahead of each of the others over the same seeds."""
+    found, *opponents = rows
+    return [paired_lead(found.test, row.test, lower_is_better) for row in opponents]
+
+
 def verdict(rows: Sequence[Row], lower_is_better: bool) -> str:
-    """Says what the numbers carry, and no more: whether the best PatternSet leads beyond the seeds' spread."""
+    """Says what the numbers carry, and no more.
+
+    The best PatternSet leads where it is ahead of every opponent, each by itself beyond chance (p < 0.05): for a claim
+    on all of them no correction is needed. It trails where an opponent is ahead of it, with the p of Holm: one of many
+    is easily ahead by chance.
+    """
     found, *opponents = rows
     if math.isnan(found.mean):
         return "A training of the best PatternSet diverged: no comparison."
-    opponents = [row for row in opponents if not math.isnan(row.mean)]
-    if not opponents:
+    pairs = [
+        (row, lead)
+        for row, lead in zip(opponents, leads(rows, lower_is_better), strict=True)
+        if not math.isnan(lead.mean)
+    ]
+    if not pairs:
         return "Every opponent diverged on some seed: no comparison."
-    sign = 1 if lower_is_better else -1
-    rival = min(opponents, key=lambda row: sign * row.mean)
-    lead = sign * (rival.mean - found.mean)
-    noise = (found.deviation**2 / len(found.test) + rival.deviation**2 / len(rival.test)) ** 0.5
-    if len(found.test) < 2:
+    rival, least = min(pairs, key=lambda pair: pair[1].mean)
+    seeds = len(found.test)
+    if seeds < 2:
         return f"One seed tells nothing of the spread: {found.mean:.2f}, and {rival.mean:.2f} for {rival.name}."
-    figures = f"{found.mean:.2f} against {rival.mean:.2f} for {rival.name}"
-    if lead > 2 * noise:
-        return f"The best PatternSet leads: {figures}, more than two standard errors ({noise:.2f}) apart."
-    if lead < -2 * noise:
-        return f"The best PatternSet trails: {figures}, more than two standard errors ({noise:.2f}) apart."
-    return f"No clear winner: {figures}, within two standard errors ({noise:.2f}) over {len(found.test)} seeds."
+    figures = f"{described(least)} over {seeds} paired seeds"
+    largest = max(lead.p for _, lead in pairs)
+    if least.mean > 0 and largest < LEVEL:
+        return (
+            f"The best PatternSet leads all {len(pairs)} opponents, the closest, {rival.name}, by {figures}; largest "
+            f"sign-flip p {largest:.3g}."
+        )
+    adjusted = holm([lead.p for _, lead in pairs])[[lead for _, lead in pairs].index(least)]
+    if least.mean < 0 and adjusted < LEVEL:
+        return f"The best PatternSet trails {rival.name} by {figures}; sign-flip p {adjusted:.3g} after Holm."
+    reach = "" if 2 / 2**seeds < LEVEL else f" {seeds} seeds cannot give a p below {2 / 2**seeds:.3g}."
+    return f"No clear winner: against {rival.name} {figures}, largest sign-flip p {largest:.3g}.{reach}"
+
+
+def described(lead: Lead) -> str:
+    """A lead and its interval, as text."""
+    if math.isnan(lead.mean):
+        return "-"
+    return f"{lead.mean:+.2f}" + ("" if math.isnan(lead.low) else f" [{lead.low:+.2f}, {lead.high:+.2f}]")

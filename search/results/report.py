@@ -19,8 +19,9 @@ from tf_autodropout.patterns import PatternSet
 from tf_autodropout.patterns.document import write_text
 from tf_autodropout.search.core import Status, Trial
 from tf_autodropout.search.ledger import LedgerReader
-from tf_autodropout.search.results.comparison import FOUND, Row, verdict
+from tf_autodropout.search.results.comparison import FOUND, Row, described, leads, verdict
 from tf_autodropout.search.results.finalists import best_trial
+from tf_autodropout.search.results.paired import holm
 from tf_autodropout.search.results.trial_zero import lead
 from tf_autodropout.visualize import plot, summary
 
@@ -88,11 +89,17 @@ def write_table(
     directory: Path, best: Trial, rows: Sequence[Row], score: str, lower_is_better: bool, config: dict[str, Any]
 ) -> None:
     """Writes the final table for people (report.md) and for programs (table.json)."""
+    pairs = leads(rows, lower_is_better)
     document = {
         "trial": best.number,
         "score": score,
         "lower_is_better": lower_is_better,
         "rows": [{"name": row.name, "valid": _as_json(row.valid), "test": _as_json(row.test)} for row in rows],
+        "leads": [
+            {"over": row.name, "mean": mean, "low": low, "high": high, "p": pair.p, "p_holm": adjusted}
+            for row, pair, adjusted in zip(rows[1:], pairs, holm([pair.p for pair in pairs]), strict=True)
+            for mean, low, high in [_as_json((pair.mean, pair.low, pair.high))]
+        ],
     }
     write_text(directory / ROWS, json.dumps(document, indent=2, allow_nan=False) + "\n")
     lines = [
@@ -101,9 +108,13 @@ def write_table(
         f"Searcher `{config['searcher']['name']}`, seed {config['seed']}; settings: "
         f"`{json.dumps(config['searcher'], sort_keys=True)}`.",
         "",
-        f"| regularization | {score}, mean | standard deviation | validation, mean | seeds |",
-        "|---|---:|---:|---:|---:|",
-        *("| " + " | ".join([row.name, *_cells(row), str(len(row.test))]) + " |" for row in rows),
+        f"| regularization | {score}, mean | standard deviation | validation, mean | seeds | lead over it, 95 % | p | "
+        "p, Holm |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        *("| " + " | ".join(cells) + " |" for cells in _lines(rows, lower_is_better)),
+        "",
+        "Lead: mean paired difference of the best PatternSet over the same seeds, with a BCa bootstrap interval; p of "
+        "the sign-flip test, two-sided, alone and for all opponents together.",
         "",
         verdict(rows, lower_is_better) + " " + _CAVEAT,
         "",
@@ -151,13 +162,23 @@ def print_table(console: Console, rows: Sequence[Row], score: str, lower_is_bett
     console.print(f"[bold]Retrained on {seeds} fresh seed{'s'[: seeds > 1]}; {score}, {direction} is better[/bold]")
     table = Table()
     table.add_column("regularization")
-    for name in ("test", "± std", "validation"):
+    for name in ("test", "± std", "validation", "lead over it, 95 %", "p", "p, Holm"):
         table.add_column(name, justify="right")
-    for row in rows:
-        style = "bold" if row.name == FOUND else None
-        table.add_row(escape(row.name), *_cells(row), style=style)
+    for name, *cells in _lines(rows, lower_is_better):
+        del cells[3]  # the number of seeds, which the headline has
+        table.add_row(escape(name), *cells, style="bold" if name == FOUND else None)
     console.print(table)
     console.print(f"{verdict(rows, lower_is_better)} {_CAVEAT}")
+
+
+def _lines(rows: Sequence[Row], lower_is_better: bool) -> list[list[str]]:
+    """The table's lines: name, mean, deviation, validation, seeds, lead, p and p of Holm."""
+    pairs = leads(rows, lower_is_better)
+    lines = [[rows[0].name, *_cells(rows[0]), str(len(rows[0].test)), "", "", ""]]
+    for row, pair, adjusted in zip(rows[1:], pairs, holm([pair.p for pair in pairs]), strict=True):
+        chances = ["-", "-"] if math.isnan(pair.low) else [f"{pair.p:.3g}", f"{adjusted:.3g}"]
+        lines.append([row.name, *_cells(row), str(len(row.test)), described(pair), *chances])
+    return lines
 
 
 def _cells(row: Row) -> list[str]:
