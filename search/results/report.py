@@ -161,12 +161,12 @@ def print_table(console: Console, rows: Sequence[Row], score: str, lower_is_bett
     seeds = len(rows[0].test)
     console.print(f"[bold]Retrained on {seeds} fresh seed{'s'[: seeds > 1]}; {score}, {direction} is better[/bold]")
     table = Table()
-    table.add_column("regularization")
-    for name in ("test", "± std", "validation", "lead over it, 95 %", "p", "p, Holm"):
-        table.add_column(name, justify="right")
-    for name, *cells in _lines(rows, lower_is_better):
-        del cells[3]  # the number of seeds, which the headline has
-        table.add_row(escape(name), *cells, style="bold" if name == FOUND else None)
+    table.add_column("regularization", no_wrap=True)
+    for heading in ("test ± std", "lead over it, 95 %", "p"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, mean, deviation, _, _, ahead, p, _ in _lines(rows, lower_is_better):  # the rest is in report.md
+        scores = mean if deviation == "-" else f"{mean} ± {deviation}"
+        table.add_row(escape(name), scores, ahead, p, style="bold" if name == FOUND else None)
     console.print(table)
     console.print(f"{verdict(rows, lower_is_better)} {_CAVEAT}")
 
