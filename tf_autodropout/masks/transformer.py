@@ -1,12 +1,17 @@
 """What a `TransformerPattern` drops on `(N, T, C)`, or with the tokens on any other axis."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from tf_autodropout.masks.drop import Draws, Drop, ratio_of, times
+from tf_autodropout.masks.fusion import fused
 from tf_autodropout.masks.hashing import Words, bernoulli, by_example, counters, fold_in, key_of, uniform_below
 from tf_autodropout.masks.values import TransformerValues, is_constant
+
+_KEPT = 256  # functions that draw
 
 
 def transformer_draws(
@@ -23,9 +28,26 @@ def transformer_draws(
     """
     if not (is_constant(values.share_c) and values.share_c):
         return Draws(words)
-    n, t = shape[0], shape[token_axis]
-    dropped = _elements(values, shape, words, token_axis)  # (N, T) among ones
-    return Draws((dropped,), ratio_of(times(n, t), tf.reduce_sum(tf.cast(dropped, tf.int64)), dtype))
+    known = all(map(is_constant, (*values[:-1], *shape[1:])))
+    draw = (_drawer if known else _drawer.__wrapped__)(values._replace(rate=0), tuple(shape[1:]), token_axis, dtype)
+    inner = tf.TensorShape([None, 1 if known else None])
+    dropped, ratio = fused(draw, inner)(tf.range(shape[0]), tf.cast(values.rate, tf.int32), *words)
+    return Draws((dropped,), ratio)
+
+
+@functools.lru_cache(_KEPT)
+def _drawer(
+    alike: TransformerValues, inner: tuple[Any, ...], token_axis: int, dtype: tf.DType
+) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+    """Draws a mask that is shared along C, and its ratio: one function for layers alike, compiled once."""
+
+    def draw(examples: tf.Tensor, rate: tf.Tensor, *words: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        n = examples.shape[0] if examples.shape[0] is not None else tf.size(examples)
+        dropped = _elements(alike._replace(rate=rate), (n, *inner), words, token_axis)  # (N, T) among ones
+        cells = times(n, inner[token_axis - 1])
+        return dropped, ratio_of(cells, tf.reduce_sum(tf.cast(dropped, tf.int64)), dtype)
+
+    return draw
 
 
 def transformer_drop(
