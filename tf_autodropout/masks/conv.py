@@ -12,8 +12,8 @@ from tf_autodropout.masks.drop import Draws, Drop, once, ratio_of, times
 from tf_autodropout.masks.fusion import fused
 from tf_autodropout.masks.hashing import Words, fold_in, is_drawn, key_of, positive, random_bits
 from tf_autodropout.masks.layout import MapLayout
-from tf_autodropout.masks.profile import FAR, Profile, dropped_before
-from tf_autodropout.masks.values import GEOMETRY_BITS, IDENTITY, WORD_BITS, ConvValues, is_constant
+from tf_autodropout.masks.profile import FAR, Profile, dropped_before, in_word
+from tf_autodropout.masks.values import GEOMETRY_BITS, IDENTITY, ConvValues, is_constant
 
 _ONE = 1 << GEOMETRY_BITS
 _AXIS_KEYS = (4, 1, 2)  # of depth, height and width; a map of one axis has the key of the height
@@ -102,9 +102,7 @@ def straight_factors(
     place = tf.bitcast(base - tf.expand_dims(shifts, 2 if last else 3), tf.uint32)  # see `Profile.holds`
     if bits:
         word = np.array([profile.word for profile in profiles], np.uint32).reshape(per_axis)
-        one = tf.constant(1, tf.uint32)
-        shifted = tf.bitwise.right_shift(word, tf.minimum(place, tf.constant(WORD_BITS, tf.uint32)))
-        held = tf.equal(tf.bitwise.bitwise_and(shifted, one), one)
+        held = in_word(place, word)
     else:
         held = place < np.array([profile.length for profile in profiles], np.uint32).reshape(per_axis)
     factors = []

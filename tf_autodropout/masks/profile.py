@@ -44,8 +44,7 @@ class Profile:
         """
         place = tf.cast(base - shift, tf.uint32)  # what was negative is huge now
         if not self.single and not (is_constant(self.word) and self.word == 0):
-            bit = tf.bitwise.right_shift(_uint32(self.word), tf.minimum(place, _uint32(WORD_BITS)))
-            return tf.not_equal(tf.bitwise.bitwise_and(bit, _uint32(1)), 0)
+            return in_word(place, _uint32(self.word))
         inside = place < _uint32(self.length)
         if self.single:
             return inside
@@ -54,6 +53,13 @@ class Profile:
         phase = tf.truncatemod(base, period) - tf.truncatemod(shift, period)
         phase = tf.where(phase < 0, phase + period, phase)
         return tf.logical_and(inside, phase < tf.cast(self.run, tf.int32))
+
+
+def in_word(place: tf.Tensor, word: Any) -> tf.Tensor:
+    """True where the profile that a word holds, a bit for each cell, drops; both are uint32."""
+    one = _uint32(1)
+    bit = tf.bitwise.right_shift(word, tf.minimum(place, _uint32(WORD_BITS)))
+    return tf.equal(tf.bitwise.bitwise_and(bit, one), one)
 
 
 def dropped_before(place: tf.Tensor, length: tf.Tensor, run: tf.Tensor, period: tf.Tensor | None) -> tf.Tensor:
