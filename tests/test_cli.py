@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 import tf_autodropout as tad
+from tests.command_line import COMMAND, kill_after_the_first_trial
 from tf_autodropout.search.engines.config import EngineConfig
 from tf_autodropout.search.ledger import Ledger, LedgerReader
 from tf_autodropout.search.terminal import cli
 
-COMMAND = [sys.executable, "-m", "tf_autodropout.search"]
 ROOT = Path(__file__).parents[1]
 TABLE = str(ROOT / "benchmarks" / "searchers.json")
 SMALL = ["search", "pydoc", "--trials", "3", "--steps", "20", "--fresh-seeds", "2"]
@@ -32,15 +32,7 @@ def snapshot(directory: Path) -> dict[str, bytes]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A small search on real text, interrupted by kill -9 after its first trial and taken up again."""
     out = tmp_path_factory.mktemp("cli") / "run"
-    begun = [*SMALL, "--trials", "2", "--out", str(out)]
-    process = subprocess.Popen([*COMMAND, *begun], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("1/2"):
-            process.send_signal(signal.SIGKILL)
-            break
-    process.wait()
-    process.stdout.close()
+    kill_after_the_first_trial(ROOT, *SMALL, "--trials", "2", "--out", str(out))
     first = LedgerReader(out)
     before = [(t.number, t.suggestion, t.reward) for t in first.trials() if t.reward is not None]
     first.close()

@@ -1,18 +1,16 @@
 """A task of one's own on the command line: the file of `init`, searched, killed, resumed, trained, exported."""
 
-import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.command_line import COMMAND, kill_after_the_first_trial
 from tf_autodropout.search.ledger import LedgerReader
 from tf_autodropout.search.tasks.model_task import ModelTask
 from tf_autodropout.search.tasks.registry import make_task
 from tf_autodropout.search.terminal import cli
 
-COMMAND = [sys.executable, "-m", "tf_autodropout.search"]
 QUICK = ["--trials", "2", "--finalists", "1", "--fresh-seeds", "0", "--searcher", "random"]
 
 
@@ -48,15 +46,7 @@ def test_the_file_of_init_is_searched_and_goes_on(place: Path, monkeypatch: pyte
 
 @pytest.mark.slow
 def test_it_is_searched_in_a_process_that_is_killed_and_its_patterns_are_trained(place: Path) -> None:
-    begun = [*COMMAND, "search", "mine.py:build", *QUICK, "--out", "runs/mine"]
-    process = subprocess.Popen(begun, cwd=place, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("1/2"):
-            process.send_signal(signal.SIGKILL)
-            break
-    process.wait()
-    process.stdout.close()
+    kill_after_the_first_trial(place, "search", "mine.py:build", *QUICK, "--out", "runs/mine")
     done = call(place / "runs", "resume", "mine", "--trials", "3")
     assert (done.returncode, done.stderr) == (0, "")
     assert "mine.py:build: 3 trials by random" in done.stdout
