@@ -17,6 +17,7 @@ from tf_autodropout.search.space import GRANULARITIES
 from tf_autodropout.search.tasks.registry import check_task
 from tf_autodropout.search.terminal.engine_options import engine_options, place_options
 from tf_autodropout.search.terminal.quiet import quiet_tensorflow
+from tf_autodropout.search.terminal.recipe_commands import recipes, reproduce
 from tf_autodropout.search.terminal.search_options import search_options
 from tf_autodropout.search.terminal.task_options import task_list, task_options
 from tf_autodropout.search.terminal.template import template
@@ -253,6 +254,10 @@ def plot(file: Path, out: Path | None, side: int, seed: int) -> None:
 
         save_figure(draw(patterns, shapes, seed=seed), target)
     Console().print(f"written: {target}", markup=False)
+
+
+cli.add_command(recipes)
+cli.add_command(reproduce)
 
 
 def _print_report(console: Console, directory: Path) -> None:
