@@ -9,7 +9,6 @@ import keras
 import tensorflow as tf
 
 from tf_autodropout.models import transformer
-from tf_autodropout.models.transformer_lm import transformer_sites
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.patterns.checks import invalid
 from tf_autodropout.search.children.child import Child, Split
@@ -20,6 +19,7 @@ from tf_autodropout.search.tasks.data.parallel_text import ParallelText
 from tf_autodropout.search.tasks.data.subwords import PADDING, START, Subwords, padded
 from tf_autodropout.search.tasks.text import classic
 from tf_autodropout.search.tasks.translating import Translator, bleu
+from tf_autodropout.surgery import sites
 
 
 @dataclass
@@ -88,7 +88,9 @@ class TranslationTask(ChildTask):
 
     @cached_property
     def space(self) -> SearchSpace:
-        return SearchSpace(transformer_sites(self.max_length, self.hidden_dim), self.granularity)
+        length = self.max_length
+        model = transformer(1, 1, 1, self.hidden_dim, self.num_heads, 1, sequence_length=length)  # one pattern a role
+        return SearchSpace(sites(model).as_sites(), self.granularity)
 
     def child_for(self, opponent: Opponent) -> Child:
         return self.child
