@@ -111,7 +111,7 @@ class MixingClassifier(keras.Model):
 
     Args:
         network: A Functional classifier; the layers go into it, in place, after the layers of the names given.
-        after: Names of layers after whose output it may mix. Each step draws one of them.
+        after: Names of layers after whose output it may mix, the input layer among them. Each step draws one.
         alpha: Manifold Mixup: the weight of an example is drawn from Beta(alpha, alpha), once a step.
         exchange: MoEx instead: the weight of an example's own label, 0 to 1.
         probability: Share of the steps that mix.
@@ -126,7 +126,7 @@ class MixingClassifier(keras.Model):
         >>> network = tad.models.wide_resnet(10, 1, (8, 8, 3))
         >>> model = MixingClassifier(network, ["images", "stage1_block1_add"], alpha=2.0)
         >>> [layer.name for layer in network.layers if "mix" in layer.name]
-        ['images_mix', 'stage1_block1_add_mix']
+        ['stage1_block1_add_mix']
 
     Reference:
         Verma et al., Manifold Mixup, ICML 2019; Li et al., On Feature Normalization and Data Augmentation, CVPR 2021.
@@ -147,15 +147,23 @@ class MixingClassifier(keras.Model):
         self.alpha, self.exchange, self.probability = alpha, exchange, probability
         kind = ManifoldMixup if exchange is None else MomentExchange
         self._mixture, self._places = _Draw(), len(after)
+        self.of_inputs: keras.layers.Layer | None = None
         for place, name in enumerate(after):
             layer = kind(place, name=f"{name}_mix")
             layer.listen(self._mixture)
-            insert_after(network, network.get_layer(name), layer)
+            source = network.get_layer(name)
+            if isinstance(source, keras.layers.InputLayer):
+                self.of_inputs = layer
+            else:
+                insert_after(network, source, layer)
         refresh(network)
         self.network = network
         self.seed_generator = keras.random.SeedGenerator(seed)
+        self.built = True  # as the network: a checkpoint can be loaded before the first step
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
+        if self.of_inputs is not None:
+            inputs = self.of_inputs(inputs, training=training)
         return self.network(inputs, training=training)
 
     def train_step(self, data: Any) -> Any:

@@ -36,7 +36,7 @@ def reproduce(
         out: Directory of results and table.
         data_dir: Where the data sets are; None for generated stand-ins at scale `"tiny"`.
         scale: `"tiny"`, `"small"` or `"full"`.
-        rows: Names or globs without the table; none for all. A search is run only if it is named.
+        rows: Names or globs without the table; none for all. A search is run only if its whole name is given.
         patterns: A file, a directory of a run or a preset, for the rows of AutoDropout. None: what the search of the
             same network has found in `out`, if it has been run; else these rows are left out.
         seeds: Trainings of each row, with seeds 0, 1, ...; rows are paired over them.
@@ -52,8 +52,7 @@ def reproduce(
     check_int("seeds", seeds, 1)
     out, chosen = Path(out), of_table(table, rows)
     given = None if patterns is None else load_patterns(patterns)
-    if not rows:
-        chosen = [recipe for recipe in chosen if recipe.kind != SEARCH]
+    chosen = [r for r in chosen if r.kind != SEARCH or r.name.partition("/")[2] in rows]  # searches by name only
     left_out: dict[str, str] = {}
     ready: list[Recipe] = []
     errors: list[DataMissing] = []

@@ -52,6 +52,7 @@ class SegmentModel(keras.Model):
                 name=f"{name}_remembered", shape=(batch_size,), initializer="zeros", dtype="int32", trainable=False
             )
             self._states[training] = (memory, count)
+        self.built = True  # as the network: a checkpoint can be loaded before the first step
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         memory, remembered = self._states[bool(training)]

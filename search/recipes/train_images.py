@@ -92,9 +92,10 @@ def _training(
     )
 
     def evaluate() -> dict[str, float]:
-        # The network, with a loss without smoothing; its weights are the averages by now where the plan has them.
-        network.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
-        scores = network.evaluate(evaluation_batches(source, plan), verbose=0, return_dict=True)
+        # Without smoothing, without UDA; the weights are the averages by now where the plan has them.
+        plain = keras.Model(network.inputs, network.outputs)
+        plain.compile(None, keras.losses.CategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+        scores = plain.evaluate(evaluation_batches(source, plan), verbose=0, return_dict=True)
         return {"accuracy": 100 * scores["accuracy"], "loss": scores["loss"]}
 
     facts = {"train_images": source.train_size, "parameters": network.count_params()}

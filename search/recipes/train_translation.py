@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_autodropout.layers.registration import registered
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.recipes.data_sets import DATA_SETS, DataMissing, broken, folder
 from tf_autodropout.search.recipes.image_source import GENERATED
@@ -21,6 +22,7 @@ from tf_autodropout.search.tasks.translating import Translator, bleu
 _BOUNDS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256)  # lengths that batches are padded to: as many static shapes
 
 
+@registered
 class SmoothedTokenLoss(keras.losses.Loss):
     """Cross-entropy with smoothed labels, a mean over the tokens that are not padding.
 
@@ -31,9 +33,12 @@ class SmoothedTokenLoss(keras.losses.Loss):
         Szegedy et al., Rethinking the Inception Architecture, CVPR 2016, Section 7.
     """
 
-    def __init__(self, smoothing: float) -> None:
-        super().__init__(name="smoothed_token_loss", reduction="none")
+    def __init__(self, smoothing: float, name: str = "smoothed_token_loss", **kwargs: Any) -> None:
+        super().__init__(name, "none", kwargs.get("dtype"))
         self.smoothing = smoothing
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "smoothing": self.smoothing}
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         logs = tf.nn.log_softmax(tf.cast(y_pred, tf.float32))  # (N, T, V)

@@ -10,6 +10,8 @@ from typing import Any
 import keras
 
 from tf_autodropout.search.core import Progress, unheard
+from tf_autodropout.search.recipes.mixing import ManifoldMixup
+from tf_autodropout.surgery.edit import refresh, take_out
 
 _MOST_PARTS = 20  # checkpoints of a training
 _STATE = re.compile(r"state-(\d+)\.weights\.h5$")
@@ -63,11 +65,19 @@ class Training:
         )
         scores = self.evaluate()
         unfinished = directory / "model.tmp.keras"
-        self.network.save(unfinished)
+        self.saved_network().save(unfinished)
         os.replace(unfinished, directory / "model.keras")
         for path in directory.glob("state-*.weights.h5"):
             path.unlink()
         return scores
+
+    def saved_network(self) -> keras.Model:
+        """Returns the network for use: not compiled, without the layers that only a training has."""
+        mixers = [layer for layer in self.network.layers if isinstance(layer, ManifoldMixup)]
+        if mixers:
+            take_out(self.network, mixers)
+            refresh(self.network)
+        return keras.Model(self.network.input, self.network.output, name=self.network.name)
 
     def _restore(self, directory: Path) -> int:
         """Loads the newest checkpoint; returns how many parts are done."""

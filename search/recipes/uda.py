@@ -111,6 +111,7 @@ class UDA(keras.Model):
             )
         self.network, self.weight, self.tsa, self.steps = network, weight, tsa, steps
         self.temperature, self.threshold = temperature, threshold
+        self.built = True  # as the network: a checkpoint can be loaded before the first step
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         if not isinstance(inputs, dict):

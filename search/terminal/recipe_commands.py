@@ -18,19 +18,23 @@ _SCALES = ("tiny", "small", "full")
 def recipes(names: tuple[str, ...]) -> None:
     """List the rows of the paper's tables, or show every number of the recipes NAME with its source."""
     console = Console()
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     with console.status("loading TensorFlow"), quiet_tensorflow():
         from tf_autodropout.search.recipes.registry import RECIPES, find
 
         shown = [find(name) for name in names]
     for recipe in shown:
-        table = Table(title=f"{recipe.name}: {recipe.column}, {recipe.row}", title_justify="left")
-        for heading in ("setting", "full size", "tiny", "small", "source of the full size"):
-            table.add_column(heading)
+        figure = "" if recipe.figure is None else f", {recipe.figure.value} ({recipe.figure.source})"
+        say(f"{recipe.name}: {recipe.column}, {recipe.row}{figure}")
         tiny, small = recipe.at("tiny"), recipe.at("small")
         for name, setting in recipe.settings.items():
-            table.add_row(name, *(str(one) for one in (setting.value, tiny[name], small[name], setting.source)))
-        console.print(table)
-        console.print(recipe.command(), markup=False, soft_wrap=True)
+            scaled = {"tiny": tiny[name], "small": small[name]}
+            others = "".join(f", {scale}: {value}" for scale, value in scaled.items() if value != setting.value)
+            say(f"  {name}: {setting.value}{others}  [{setting.source}]")
+        say(recipe.command())
     if shown:
         return
     table = Table(title="The paper's tables", title_justify="left")
