@@ -139,11 +139,11 @@ def main() -> None:
         environment("keras-cv", "keras-nlp")
         + " Command: `python benchmarks/paper_networks.py --steps`. Each network in a process of its own; seconds on a "
         "shared machine, not to be compared. The trace is that of the recipe's whole training step (network, loss, "
-        "optimizer, averages) for the recipe's batch, from shapes alone; the first step is a real one, of two examples "
-        "(of language models the recipe's batch), tracing included.",
+        "optimizer, averages) for the recipe's batch, from shapes alone; the first step is a real one of two examples "
+        "(of language models the recipe's batch), its trace included.",
         "",
-        "| network | parameters, M | published, M | batch of the recipe | operations in the step | build, s | trace, s |"
-        " first step, s | its loss |",
+        "| network | parameters, M | published, M | batch | operations in the step | build, s | trace, s | "
+        "first step, s | its loss |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name in options.only:

@@ -94,7 +94,8 @@ _IMAGENET_ROWS: Mapping[str, tuple[str, Mapping[str, Setting], Setting | None]] 
 }
 _IMAGENET_SIZES: Mapping[str, Mapping[str, Any]] = {
     "tiny": {"data": "tiny_imagenet10", "labelled_data": None, "labels": 20, "image_size": 32, "width": 0.25}
-    | {"train_size": 64, "test_size": 32, "steps": 2, "batch_size": 4, "unlabelled_ratio": 1, "precision": "float32"},
+    | {"train_size": 64, "test_size": 32, "steps": 2, "batch_size": 4, "unlabelled_ratio": 1, "precision": "float32"}
+    | {"learning_rate": 1e-3},
     "small": {"data": "tiny_imagenet10", "labelled_data": None, "labels": 500, "image_size": 64, "width": 0.5}
     | {"steps": 2_000, "batch_size": 32, "unlabelled_ratio": 2, "precision": "float32", "learning_rate": 0.02},
 }
