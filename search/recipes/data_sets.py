@@ -23,7 +23,8 @@ class DataSet:
         get: How to get it, `{where}` for the folder.
         languages: Endings of the files of `"pairs"`.
         classes: Number of classes.
-        prepare: How TFDS prepares it; None where its download fails or is by hand.
+        splits: Names of its splits in TFDS.
+        or_tfds: Name in TFDS of `"pairs"` that may come from there as well.
     """
 
     kind: str
@@ -32,7 +33,8 @@ class DataSet:
     files: Sequence[str] = ()
     languages: tuple[str, str] = ("de", "en")
     classes: int = 10
-    splits: tuple[str, str] = ("train", "test")
+    splits: tuple[str, ...] = ("train", "test")
+    or_tfds: str = ""
 
 
 _TFDS = "then run: tfds build {name} --data_dir {where}"
@@ -108,10 +110,12 @@ DATA_SETS = {
     "wmt14": DataSet(
         "pairs",
         "wmt14-en-fr",
-        "run: tfds build wmt14_translate/fr-en (statmt.org is slow: huggingface/datasets#1912), or fairseq's "
-        "prepare-wmt14en2fr.sh up to its tmp folder, and put train, valid and test, each .en and .fr, into {where}",
+        "run: tfds build wmt14_translate/fr-en --data_dir {root} (statmt.org is slow: huggingface/datasets#1912), or "
+        "put train, valid and test, each .en and .fr, of fairseq's prepare-wmt14en2fr.sh into {where}",
         ("train", "valid", "test"),
         ("en", "fr"),
+        splits=("train", "validation", "test"),
+        or_tfds="wmt14_translate/fr-en",
     ),
     "multi30k": DataSet(
         "pairs",
@@ -139,17 +143,18 @@ def folder(name: str, data_dir: str | Path) -> Path:
         DataMissing: it is not there, or not all of it; what to download to where.
     """
     data, root = DATA_SETS[name], Path(data_dir)
+    places = [root / "tfds", root]
+    for place in places if data.kind == "tfds" or data.or_tfds else []:
+        if any((place / (data.or_tfds or data.source)).glob("*/dataset_info.json")):
+            return place
     if data.kind == "tfds":
-        places = [root / "tfds", root]
-        for place in places:
-            if any((place / data.source).glob("*/dataset_info.json")):
-                return place
         where = places[0] if places[0].is_dir() else root
         raise DataMissing(f"Data set '{name}' is not in {root}: {data.get.format(where=where)}")
     place = next((p for p in (root / data.source, root) if _lacking(data, p) == []), root / data.source)
     if lacking := _lacking(data, place):
         raise DataMissing(
-            f"Data set '{name}' is not in {root}, {', '.join(lacking)} missing: {data.get.format(where=place)}"
+            f"Data set '{name}' is not in {root}, {', '.join(lacking)} missing: "
+            f"{data.get.format(where=place, root=root)}"
         )
     return place
 
@@ -180,7 +185,8 @@ def tfds_builder(name: str, data_dir: str | Path) -> Any:
 
     place, data = folder(name, data_dir), DATA_SETS[name]
     try:
-        directory = max(path.parent for path in (place / data.source).glob("*/dataset_info.json"))
+        found = (place / (data.or_tfds or data.source)).glob("*/dataset_info.json")
+        directory = max(path.parent for path in found)
         return tfds.builder_from_directory(directory)
     except Exception as error:  # whatever TFDS raises for files that are not what they were
         raise broken(name, place, error) from error
@@ -189,5 +195,5 @@ def tfds_builder(name: str, data_dir: str | Path) -> Any:
 def broken(name: str, place: Path, error: BaseException) -> DataMissing:
     """The error for files that are there and cannot be read."""
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    get = DATA_SETS[name].get.format(where=place)
+    get = DATA_SETS[name].get.format(where=place, root=place)
     return DataMissing(f"Data set '{name}' in {place} cannot be read ({reason[:160]}). Delete it there and {get}")

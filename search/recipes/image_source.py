@@ -118,7 +118,7 @@ class StreamedImages:
 
         config = tfds.ReadConfig(shuffle_seed=seed + start)
         data = self.builder.as_dataset(self.train_split, shuffle_files=True, read_config=config)
-        data = data.repeat().shuffle(_BUFFER, seed=seed + start).enumerate(start)
+        data = data.shuffle(_BUFFER, seed=seed + start).repeat().enumerate(start)
         return data.map(lambda number, example: (number, example["image"], tf.cast(example["label"], tf.int32)))
 
     def split(self, size: int, valid_size: int) -> tuple["StreamedImages", "StreamedImages"]:
@@ -149,7 +149,7 @@ def open_images(name: str, data_dir: str | Path | None, plan: Mapping[str, Any],
         return _generated(plan)
     assert data_dir is not None
     data, builder = DATA_SETS[name], tfds_builder(name, data_dir)
-    train_split, test_split = data.splits
+    train_split, test_split = data.splits[:2]
     count = builder.info.splits[train_split].num_examples
     shape = builder.info.features["image"].shape
     if None in shape or count * int(np.prod(shape)) > _IN_MEMORY:

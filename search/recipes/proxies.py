@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from tf_autodropout.patterns.checks import invalid
 from tf_autodropout.search.core import Task
@@ -52,7 +53,8 @@ def image_proxy(data: str, data_dir: str | None, plan: Mapping[str, Any]) -> Mod
     train, valid = whole.split(plan["train_size"], plan["valid_size"])
 
     def build() -> keras.Model:
-        network = image_network(plan, whole.num_classes)
+        # A trial sets NumPy's random state: weights and order of its own.
+        network = image_network(plan, whole.num_classes, seed=int(np.random.randint(1 << 30)))
         smoothing = plan.get("label_smoothing", 0.0)
         loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
         network.compile(make_optimizer(plan), loss, metrics=["accuracy"])
@@ -60,7 +62,7 @@ def image_proxy(data: str, data_dir: str | None, plan: Mapping[str, Any]) -> Mod
 
     return ModelTask(
         build,
-        lambda: training_batches(train, plan, 0),
+        lambda: training_batches(train, plan, int(np.random.randint(1 << 30))),
         validation_data=lambda: evaluation_batches(valid, plan),
         test_data=lambda: evaluation_batches(train, plan),
         objective="val_accuracy",

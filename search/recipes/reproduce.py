@@ -56,6 +56,7 @@ def reproduce(
     left_out: dict[str, str] = {}
     ready: list[Recipe] = []
     errors: list[DataMissing] = []
+    last: TooLittleMemory | None = None
     for recipe in chosen:
         try:
             data_of(recipe, scale, data_dir)
@@ -89,12 +90,15 @@ def reproduce(
             try:
                 train_recipe(recipe, scale, data_dir, out, found, origin, seed, progress)
             except TooLittleMemory as error:
-                if len(ready) == 1:
-                    raise
-                left_out[recipe.name] = "too little memory"
+                left_out[recipe.name], last = "too little memory", error
+                tell(str(error))
+            except RuntimeError as error:  # diverged: the other rows do not
+                left_out[recipe.name] = "diverged"
                 tell(str(error))
             write()
     write()
+    if last is not None and not load_rows(out, scale):
+        raise last
     return load_rows(out, scale)
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tf_autodropout.layers.registration import registered
 from tf_autodropout.patterns import PatternSet
-from tf_autodropout.search.recipes.data_sets import DATA_SETS, DataMissing, broken, folder
+from tf_autodropout.search.recipes.data_sets import DATA_SETS, DataMissing, broken, folder, tfds_builder
 from tf_autodropout.search.recipes.image_source import GENERATED
 from tf_autodropout.search.recipes.networks import translator
 from tf_autodropout.search.recipes.optimizer import make_optimizer
@@ -66,7 +66,10 @@ def open_pairs(data: str, data_dir: str | Path | None, plan: Mapping[str, Any]) 
         where, entry = folder(data, data_dir), DATA_SETS[data]
         train, valid, test = entry.files
         try:
-            text = read_parallel_text(str(where), train, valid, test, *entry.languages)
+            if entry.or_tfds and not (where / f"{train}.{entry.languages[0]}").is_file():
+                text = _from_tfds(data, data_dir)
+            else:
+                text = read_parallel_text(str(where), train, valid, test, *entry.languages)
         except (ValueError, OSError) as error:
             if isinstance(error, DataMissing):
                 raise
@@ -170,6 +173,19 @@ def pair_batches(
         return source, target
 
     return data.map(padded).map(example).prefetch(tf.data.AUTOTUNE)
+
+
+def _from_tfds(data: str, data_dir: str | Path) -> ParallelText:
+    import tensorflow_datasets as tfds
+
+    entry, builder = DATA_SETS[data], tfds_builder(data, data_dir)
+
+    def read(split: str) -> Any:
+        rows = tfds.as_numpy(builder.as_dataset(split))
+        sides = zip(*([row[language].decode() for language in entry.languages] for row in rows), strict=True)
+        return tuple(tuple(side) for side in sides)
+
+    return ParallelText(*map(read, entry.splits))
 
 
 def _generated() -> ParallelText:
