@@ -293,13 +293,16 @@ class MakeTask:
     Args:
         directory: For what is noted of trials.
         faults: Names in `FAULTS`.
+        search_seed: Seed of the search.
     """
 
     directory: Path
     faults: tuple[str, ...]
+    search_seed: int = 0
 
     def __call__(self) -> "TaskWithFaults":
-        return TaskWithFaults(self.directory, {trial_seed(0, n): name for n, name in enumerate(self.faults, start=1)})
+        seeds = (trial_seed(self.search_seed, number) for number in range(1, 1 + len(self.faults)))
+        return TaskWithFaults(self.directory, dict(zip(seeds, self.faults, strict=True)))
 
 
 class TaskWithFaults(FaultyTask):
@@ -331,6 +334,14 @@ def search(engine: Engine, directory: Path, trials: int) -> list[dict[str, Any]]
     finally:
         ledger.close()
         engine.close()
+
+
+def within(seconds: float, condition: Callable[[], bool]) -> bool:
+    """Waits for a condition; returns whether it holds."""
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
 
 
 def check(row: dict[str, Any], fault: Fault) -> None:

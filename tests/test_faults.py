@@ -5,12 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.faults import FAULTS, LONG, MakeTask, check, search
+from tests.faults import FAULTS, LONG, MakeTask, check, search, within
 from tf_autodropout.search.engines import InProcess, WorkerProcesses
 from tf_autodropout.search.ledger import LedgerReader
 
@@ -36,13 +35,6 @@ def long_subprocesses() -> list[int]:
         if command == f"sleep\0{LONG}\0".encode():
             found.append(int(path.parent.name))
     return found
-
-
-def within(seconds: float, condition) -> bool:
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.05)
-    return condition()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from collections import deque
 
 LARGEST_MESSAGE = 1 << 26  # bytes of an answer
 _LENGTH = struct.Struct("!Q")
-_CHUNK = 1 << 18
+_CHUNK, _CHUNKS = 1 << 18, 64  # bytes, and how many of these at a time: one that never ends makes nobody wait
 
 
 class Channel:
@@ -57,9 +57,11 @@ class Channel:
         """
         ended = False
         try:
-            while part := self._end.recv(_CHUNK):
+            for _ in range(_CHUNKS):
+                part = self._end.recv(_CHUNK)
                 self._in += part
-            ended = True
+                if ended := not part:
+                    break
         except BlockingIOError:
             pass
         except OSError:
@@ -67,7 +69,7 @@ class Channel:
         messages = []
         while len(self._in) >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(self._in)
-            if length > LARGEST_MESSAGE:
+            if not 0 < length <= LARGEST_MESSAGE:
                 raise ValueError("what it sent is no message")
             end = _LENGTH.size + length
             if len(self._in) < end:

@@ -143,6 +143,8 @@ class RayCluster(WorkerPool["_Actor"]):
         if actor.busy:
             actor.reference = None
             self._answered(actor, answer)
+            if actor.busy:
+                self._lost(actor, "its answer is that of another call")
         elif not actor.place:
             actor.build(answer)
         else:

@@ -33,7 +33,7 @@ def serve(number: int, search: int) -> None:
             os.sched_setaffinity(0, cores)
         trainer = Trainer(make_task, placement, search)
         reason = trainer.build()
-        send(end, reason.encode())
+        send(end, f"{reason}\n".encode())
         while not reason:
             send(end, trainer.answer(*pickle.loads(receive(end))))
     except (EOFError, BrokenPipeError, ConnectionResetError):

@@ -106,7 +106,7 @@ class WorkerProcesses(WorkerPool["_Worker"]):
             if worker.ready:
                 self._answered(worker, message)
             elif worker.channel:  # it may have been lost by the message before
-                self._built(worker, message.decode(errors="backslashreplace"))
+                self._built(worker, message.decode(errors="backslashreplace").strip())
         if dead and not messages and worker.channel:
             self._lost(worker, worker.cause_of_death())
 
