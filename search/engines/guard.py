@@ -17,19 +17,19 @@ _POLL_SECONDS = 0.2  # where the system has no file descriptors for processes
 _PATIENCE_SECONDS = 5.0  # for files that processes still write while they die
 
 
-def guard(directory: str, ends_with: int) -> None:
-    """Starts a guard of this process. When this process ends, or the other one does, the guard kills the process group
-    that this one leads, and removes a directory.
+def guard(directory: str, ends_with: int, group: int) -> None:
+    """Starts a guard of this process. When this process ends, or the other one does, the guard removes a directory and
+    kills a process group.
 
     Args:
         directory: What is removed.
         ends_with: Number of the process that this one must not outlive.
+        group: Number of the process group, which this process leads; 0 for none.
     """
-    own = os.getpid()
-    group = own if os.getpgid(0) == own else 0
-    command = [sys.executable, "-I", "-S", __file__, directory, str(group), str(own), str(ends_with)]
-    # A session of its own, and (see below) no child of this process: what ends those leaves it alone.
+    processes = dict.fromkeys([os.getpid(), ends_with])
+    command = [sys.executable, "-I", "-S", __file__, directory, str(group), *map(str, processes)]
     nothing = subprocess.DEVNULL
+    # A session of its own, and (see below) no child of this process: what ends those leaves it alone.
     subprocess.run(command, cwd="/", start_new_session=True, check=True, stdin=nothing, stdout=nothing, stderr=nothing)
 
 

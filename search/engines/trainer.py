@@ -1,9 +1,7 @@
 """What runs in a worker process or a Ray actor: builds its task once, then trains what it is asked for."""
 
 import json
-import os
 import pickle
-import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +11,7 @@ from tf_autodropout.search.answers import reason_of
 from tf_autodropout.search.children.placement import Placement
 from tf_autodropout.search.core import Outcome, Scoring, Status, Task, Training
 from tf_autodropout.search.engines.attempt import attempt
-from tf_autodropout.search.engines.guard import guard
+from tf_autodropout.search.engines.temporary_files import own_temporary_files
 
 
 class Trainer:
@@ -32,9 +30,7 @@ class Trainer:
     def build(self) -> str:
         """Returns why the task cannot be built, or nothing."""
         try:
-            directory = tempfile.mkdtemp(prefix="tf_autodropout-")
-            guard(directory, self._ends_with)
-            os.environ["TMPDIR"] = tempfile.tempdir = directory  # TensorFlow leaves what it makes of Python functions
+            own_temporary_files(self._ends_with)
             self._placement.prepare()
             self._task = pickle.loads(self._make_task)()
         except BaseException as error:  # sys.exit of an imported script among them
