@@ -38,6 +38,8 @@ def fail(number, frame):
 signal.signal(signal.SIGUSR1, fail)
 if sys.argv[2] == "ray":
     from tf_autodropout.search.engines.ray_cluster import RayCluster
+    import ray
+    ray.init("local", num_cpus=3, include_dashboard=False, log_to_driver=False, configure_logging=False)
     engine = RayCluster(MakeTask(Path(sys.argv[1]), LEAVES, search_seed=3), workers=3)
 else:
     engine = WorkerProcesses(MakeTask(Path(sys.argv[1]), LEAVES, search_seed=3), workers=3)
@@ -68,6 +70,7 @@ def begin(directory: Path, engine: str) -> subprocess.Popen[bytes]:
     script.write_text(DRIVER)
     path = os.pathsep.join([str(ROOT), *sys.path])
     environment = os.environ | {"PYTHONPATH": path, MARK: str(directory), "TMPDIR": str(temporary)}
+    environment["RAY_TMPDIR"] = "/tmp"  # sockets of Ray take short paths only
     driver = subprocess.Popen([sys.executable, script, directory, engine], env=environment, stderr=subprocess.DEVNULL)
     assert within(60, lambda: len(list(directory.glob("met-*"))) == len(LEAVES) or driver.poll() is not None)
     assert driver.poll() is None

@@ -17,7 +17,6 @@ os.environ.setdefault("RAY_AUTH_TOKEN", "0123456789abcdef" * 2)
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'tf_autodropout[ray]'")
 import ray
 
-from tests.faults import FAULTS, MakeTask, check, search
 from tests.faulty_task import FaultyTask, MakeFaulty
 from tests.test_engines import SOFT, outcomes, plan, reasons
 from tf_autodropout.search.core import Observer, Status, Trial
@@ -160,22 +159,6 @@ def test_one_node_is_killed_and_one_joins_late(
     assert "it is tried again" in text
     first = min(record.created for record in caplog.records if "on machine 127.0.0.3 is ready" in record.message)
     assert first - joined[0] < 30 + 60  # 30 s to be used; the node itself takes its time to start
-
-
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict]]:
-    directory = tmp_path_factory.mktemp("ray")
-    names = tuple(FAULTS)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("PYTHONPATH", str(ROOT))
-        engine = RayCluster(MakeTask(directory, names), workers=2, time_limit=10)  # a Ray of its own
-        yield dict(zip(names, search(engine, directory, len(names)), strict=True))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", FAULTS)
-def test_ray(rows: dict[str, dict], name: str) -> None:
-    check(rows[name], FAULTS[name])
 
 
 def test_without_authentication_or_cluster_it_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
