@@ -163,7 +163,7 @@ class _Plain:
         self._left = LARGEST_METRICS
 
     def __call__(self, value: Any, where: str, depth: int = 0) -> Any:
-        self._take(8, where)
+        self._take(24, where)
         if depth > _DEEPEST:
             raise ValueError(f"Expected metrics that are nested at most {_DEEPEST} deep")
         if value is None or isinstance(value, bool):
@@ -175,7 +175,7 @@ class _Plain:
                 raise ValueError(f"Expected an integer of 64 bits in {where}. Received: {_shown(value)}")
             return int(value)
         if isinstance(value, str):
-            self._take(len(value), where)
+            self._take(len(value) if value.isascii() else 6 * len(value), where)
             return value.encode("utf-8", "backslashreplace").decode()
         if isinstance(value, list | tuple):
             return [self(item, where, depth + 1) for item in value]

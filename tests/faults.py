@@ -110,6 +110,14 @@ def directory_removed() -> Result:
     return Result(1.0)
 
 
+def recursion_limit() -> Result:
+    for limit in range(30, 1000):
+        with contextlib.suppress(RecursionError):
+            sys.setrecursionlimit(limit)
+            return Result(1.0)
+    raise AssertionError
+
+
 def subprocess_left() -> Result:
     os.spawnlp(os.P_NOWAIT, "sleep", "sleep", LONG)
     return Result(1.0)
@@ -258,6 +266,7 @@ FAULTS: dict[str, Fault] = {
     "fork that raises": Fault(forks(raises(RuntimeError("in the copy"))), FINISHED),
     "fork that exits": Fault(forks(raises(SystemExit(0))), FINISHED),
     "a directory that is gone": Fault(directory_removed, FINISHED),
+    "a low recursion limit": Fault(recursion_limit, FINISHED),
     "a subprocess": Fault(subprocess_left, FINISHED),
     "multiprocessing": Fault(multiprocessing_inside, FINISHED),
     "a thread": Fault(thread_left, FINISHED),

@@ -126,7 +126,9 @@ class MakeNothing:
         raise AssertionError
 
 
-@pytest.mark.parametrize("name", STARTS)
+@pytest.mark.parametrize(
+    "name", [name if name in ("import", "hang") else pytest.param(name, marks=pytest.mark.slow) for name in STARTS]
+)
 def test_workers_that_do_not_start_end_the_search_with_the_reason(
     name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -26,9 +27,11 @@ def attempt(task: Task, number: int, work: Training | Scoring) -> Outcome:
             whatever another handler of a signal raises to end this process.
     """
     begin, process = time.perf_counter(), os.getpid()
-    with _same_directory(), _signals() as heard:
+    with _signals() as heard:
         try:
-            return outcome_of(number, work, work(task), time.perf_counter() - begin)
+            with _same_settings():
+                result = work(task)
+            return outcome_of(number, work, result, time.perf_counter() - begin)
         except FloatingPointError as error:
             return Outcome(number, Status.INVALID, INVALID_REWARD, {"error": reason_of(error, kind=False)})
         except BaseException as error:  # MemoryError and TensorFlow's ResourceExhaustedError, SystemExit among them
@@ -49,18 +52,18 @@ def check_time_limit(time_limit: float | None) -> None:
 
 
 @contextlib.contextmanager
-def _same_directory() -> Iterator[None]:
-    """A child that changes the working directory does so for itself."""
-    try:
-        before = os.getcwd()
-    except OSError:  # it has been removed
-        before = ""
+def _same_settings() -> Iterator[None]:
+    """A child that changes the working directory or the recursion limit does so for itself."""
+    limit, directory = sys.getrecursionlimit(), ""
+    with contextlib.suppress(OSError):  # it has been removed
+        directory = os.getcwd()
     try:
         yield
     finally:
-        if before:
+        sys.setrecursionlimit(limit)
+        if directory:
             with contextlib.suppress(OSError):
-                os.chdir(before)
+                os.chdir(directory)
 
 
 @contextlib.contextmanager

@@ -95,7 +95,7 @@ def send(end: socket.socket, message: bytes) -> None:
     end.sendall(message)
 
 
-def receive(end: socket.socket) -> bytes:
+def receive(end: socket.socket) -> bytearray:
     """Waits for a message that `Channel.send` wrote, and returns it.
 
     Args:
@@ -105,7 +105,7 @@ def receive(end: socket.socket) -> bytes:
         EOFError: the search has ended.
     """
     (length,) = _LENGTH.unpack(_exactly(end, _LENGTH.size))
-    return bytes(_exactly(end, length))
+    return _exactly(end, length)
 
 
 def _exactly(end: socket.socket, length: int) -> bytearray:

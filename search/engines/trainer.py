@@ -23,7 +23,7 @@ class Trainer:
         ends_with: Number of the process that this one must not outlive.
     """
 
-    def __init__(self, make_task: bytes, placement: Placement, ends_with: int) -> None:
+    def __init__(self, make_task: bytes | bytearray, placement: Placement, ends_with: int) -> None:
         self._make_task, self._placement, self._ends_with = make_task, placement, ends_with
         self._task: Task | None = None
 
@@ -33,6 +33,7 @@ class Trainer:
             own_temporary_files(self._ends_with)
             self._placement.prepare()
             self._task = pickle.loads(self._make_task)()
+            self._make_task = b""  # it may hold all data
         except BaseException as error:  # sys.exit of an imported script among them
             return reason_of(error)
         return ""

@@ -16,8 +16,8 @@ _PR_SET_PDEATHSIG = 1  # Linux, prctl(2)
 def serve(number: int, search: int) -> None:
     """Answers calls until the search has ended.
 
-    The first message that comes says how the task is built; its answer is a text: why that cannot be done, or nothing.
-    Then each identity, number and work is answered by `Trainer.answer`.
+    The first messages that come say where children are trained and how the task is built; the answer is a text: why
+    that cannot be done, or nothing. Then each identity, number and work is answered by `Trainer.answer`.
 
     Args:
         number: File descriptor of this end of the socket.
@@ -28,10 +28,10 @@ def serve(number: int, search: int) -> None:
     os.set_inheritable(number, False)
     end = socket.socket(fileno=number)
     try:
-        make_task, placement, cores = pickle.loads(receive(end))
+        placement, cores = pickle.loads(receive(end))
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, cores)
-        trainer = Trainer(make_task, placement, search)
+        trainer = Trainer(receive(end), placement, search)
         reason = trainer.build()
         send(end, f"{reason}\n".encode())
         while not reason:

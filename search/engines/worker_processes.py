@@ -25,9 +25,9 @@ _DEATH_SECONDS = 5.0  # for the system to end a process that was killed
 # The worker finds modules where this process does; the main script is not run in it: a search there would begin anew.
 _START = """
 import json, sys
-sys.path[:] = json.loads(sys.argv[1])
+sys.path[:], sys.argv[:], number, search = json.loads(sys.argv[1])
 from tf_autodropout.search.engines.worker import serve
-serve(int(sys.argv[2]), int(sys.argv[3]))
+serve(number, search)
 """
 _log = logging.getLogger(__name__)
 
@@ -131,16 +131,17 @@ class _Worker(PoolWorker):
     def _start(self) -> None:
         own, other = socket.socketpair()
         with other:
-            arguments = [json.dumps(sys.path), str(other.fileno()), str(os.getpid())]
+            arguments = json.dumps([sys.path, sys.argv, other.fileno(), os.getpid()])
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _START, *arguments],
+                [sys.executable, "-c", _START, arguments],
                 stdin=subprocess.DEVNULL,
                 env=os.environ | self._slot.environment,
                 pass_fds=[other.fileno()],
                 start_new_session=True,  # its subprocesses are in its group, and end with it
             )
         self.channel, self.since = Channel(own), time.monotonic()
-        self.channel.send(pickle.dumps((self._task, self._placement, self._slot.cores)))
+        self.channel.send(pickle.dumps((self._placement, self._slot.cores)))
+        self.channel.send(self._task)
 
     def _send(self, identity: int, number: int, work: Training | Scoring) -> None:
         assert self.channel
