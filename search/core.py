@@ -115,7 +115,7 @@ class Result:
     Args:
         reward: Finite number on the validation split, at least 0; more is better, and a training that diverged counts
             as 0: for a loss take `exp(-loss)`. Of a training that ended at a rung, the one to be expected at its end.
-        metrics: Anything else worth keeping, as JSON types.
+        metrics: Anything else worth keeping, as JSON types of 16 MiB at most; the name `"error"` is taken.
         stopped: Whether the training ended at a rung.
     """
 

@@ -182,6 +182,8 @@ def closes_everything() -> Result:
     return Result(1.0)
 
 
+ANSWER = b'[0, 1, "finished", 77.0, {}]'
+NOBODY = struct.pack("!Q", len(ANSWER)) + ANSWER  # to no call
 LONG = "3601"  # seconds of a subprocess, by which tests know it
 
 
@@ -281,9 +283,7 @@ FAULTS: dict[str, Fault] = {
     "killed, its child lives": Fault(killed_with_a_child, FINISHED, DEATH, "process"),
     "closed files": Fault(closes_everything, FINISHED, f"{DEATH}|{LATE}", "process"),
     "noise": Fault(writes(b"\xff" * 64, returns(Result(1.0))), FINISHED, "", "process"),
-    "an answer of nobody": Fault(
-        writes(struct.pack("!Q", 24) + b'[0, 1, "finished", 9, {}]'[:24], returns(Result(1.0))), FINISHED, "", "process"
-    ),
+    "an answer of nobody": Fault(writes(NOBODY, returns(Result(1.0))), FINISHED, "", "process"),
     # What takes time.
     "hang": Fault(lambda: time.sleep(3600), FINISHED, LATE, "time"),
     "hang with Python's lock": Fault(holds_the_lock, FINISHED, LATE, "time"),

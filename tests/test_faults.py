@@ -24,16 +24,14 @@ def test_the_matrix_is_large_enough() -> None:
     assert 3 * len(FAULTS) >= 3 * 32
 
 
-def long_subprocesses() -> list[int]:
-    """Subprocesses that faults have left, by their command."""
+def own_subprocesses() -> list[int]:
+    """Subprocesses of this process that faults have left."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = path.read_bytes()
-        except OSError:
-            continue
-        if command == f"sleep\0{LONG}\0".encode():
-            found.append(int(path.parent.name))
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = (path / "stat").read_text().rsplit(")", 1)[1].split()[1]
+            if int(parent) == os.getpid() and (path / "cmdline").read_bytes() == f"sleep\0{LONG}\0".encode():
+                found.append(int(path.name))
     return found
 
 
@@ -43,8 +41,9 @@ def in_process(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     before = os.getcwd()
     rows = search(InProcess(MakeTask(directory, SOFT)()), directory, len(SOFT))
     assert os.getcwd() == before
-    for left in long_subprocesses():  # those of the caller's own process are the caller's
+    for left in own_subprocesses():  # in the caller's process they are the caller's
         os.kill(left, signal.SIGKILL)
+        os.waitpid(left, 0)
     return dict(zip(SOFT, rows, strict=True))
 
 
@@ -77,14 +76,14 @@ def test_in_process_the_search_goes_on_after_it_was_taken_along(tmp_path: Path, 
     assert [row["failures"] for row in rows] == [0] * 3  # a training that dies with the search is no failure
 
 
-def rows_of(directory: Path, names: tuple[str, ...]) -> dict[str, dict]:
-    engine = WorkerProcesses(MakeTask(directory, names), workers=2, time_limit=5)
+def rows_of(directory: Path, names: tuple[str, ...], time_limit: float) -> dict[str, dict]:
+    engine = WorkerProcesses(MakeTask(directory, names), workers=2, time_limit=time_limit)
     return dict(zip(names, search(engine, directory, len(names)), strict=True))
 
 
 @pytest.fixture(scope="module")
 def processes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
-    return rows_of(tmp_path_factory.mktemp("processes"), SOFT + HARD)
+    return rows_of(tmp_path_factory.mktemp("processes"), SOFT + HARD, time_limit=60)
 
 
 @pytest.mark.parametrize("name", SOFT + HARD)
@@ -94,7 +93,7 @@ def test_worker_processes(processes: dict[str, dict], name: str) -> None:
 
 @pytest.fixture(scope="module")
 def slow_processes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
-    return rows_of(tmp_path_factory.mktemp("processes"), LONGER)
+    return rows_of(tmp_path_factory.mktemp("processes"), LONGER, time_limit=8)
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """No exit path of a search leaves a process or a temporary file; workers that do not start end it with the reason."""
 
+import errno
+import json
 import os
 import signal
 import subprocess
@@ -16,7 +18,7 @@ from tests.faults import MakeTask, search, within
 from tests.faulty_task import FaultyTask, MakeFaulty
 from tests.test_engines import after, call, outcomes, plan
 from tf_autodropout.search.core import Status, Training
-from tf_autodropout.search.engines import InProcess, WorkerProcesses, slots, worker_pool
+from tf_autodropout.search.engines import InProcess, WorkerProcesses, guard, slots, worker_pool
 from tf_autodropout.search.engines.slots import Slot
 
 ROOT = Path(__file__).parents[1]
@@ -222,6 +224,35 @@ def test_a_worker_that_stops_does_not_hold_up_another(tmp_path: Path) -> None:
         engine.close()
 
 
+def test_an_answer_to_another_call_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    plan(tmp_path, ["hang"])
+    engine = WorkerProcesses(MakeFaulty(tmp_path), workers=1)
+    try:
+        engine.submit(call(1))
+        assert within(30, lambda: _step(engine) or engine._workers[0].busy)
+        (worker,) = engine._workers
+        for identity, number in ((worker.identity - 1, 1), (worker.identity, 2), (worker.identity, 1)):
+            assert not engine._outcomes
+            engine._answered(worker, json.dumps([identity, number, "finished", 1.0, {}]).encode())
+        assert [outcome.number for outcome in engine._outcomes] == [1]
+        engine._answered(worker, json.dumps([worker.identity, 1, "finished", 2.0, {}]).encode())  # a second one
+        assert len(engine._outcomes) == 1
+    finally:
+        engine.close()
+    assert caplog.text.count("gave an answer that nobody waits for; it is refused") == 3
+
+
+def _step(engine: WorkerProcesses) -> None:
+    """What `next` does before it has something to return."""
+    engine._look()
+    (worker,) = engine._workers
+    if worker.process is None:
+        engine._start(worker)
+    if worker.idle:
+        worker.begin(engine._waiting.popleft())
+    engine._listen()
+
+
 def test_temporary_files_of_a_worker_go_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     engine = WorkerProcesses(MakeFaulty(tmp_path), workers=1)
@@ -235,3 +266,24 @@ def test_temporary_files_of_a_worker_go_with_it(tmp_path: Path, monkeypatch: pyt
         assert within(10, lambda: not directory.exists())
     finally:
         engine.close()
+
+
+def test_processes_that_the_system_cannot_start_end_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*arguments: object, **options: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(worker_pool, "REST_SECONDS", 0.05)
+    monkeypatch.setattr(subprocess, "Popen", fails)
+    engine = WorkerProcesses(MakeFaulty(tmp_path), workers=2)
+    with pytest.raises(RuntimeError, match="do not start: BlockingIOError: .* Resource temporarily unavailable"):
+        engine.next()
+    engine.close()
+
+
+def test_a_guard_waits_where_the_system_has_no_handles_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+    with subprocess.Popen(["sleep", "0.5"]) as process:
+        begin = time.monotonic()
+        threading.Thread(target=process.wait).start()
+        guard._wait([os.getpid(), process.pid])
+        assert 0.3 < time.monotonic() - begin < 10

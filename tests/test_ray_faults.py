@@ -42,7 +42,7 @@ def cluster() -> Iterator[None]:
 def rows(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     directory = tmp_path_factory.mktemp("ray")
     names = tuple(FAULTS)
-    engine = RayCluster(MakeTask(directory, names), time_limit=10)
+    engine = RayCluster(MakeTask(directory, names), time_limit=15)
     return dict(zip(names, search(engine, directory, len(names)), strict=True))
 
 

@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import replace
 from typing import Generic, TypeVar
 
-from tf_autodropout.search.answers import failed, readable
+from tf_autodropout.search.answers import failed, readable, reason_of
 from tf_autodropout.search.core import Call, Outcome, Scoring, Training
 from tf_autodropout.search.engines.attempt import check_time_limit
 from tf_autodropout.search.engines.trainer import unpacked
@@ -105,7 +105,7 @@ class WorkerPool(ABC, Generic[W]):
             self._look()
             for worker in self._workers:
                 if worker.rests_until is not None and time.monotonic() >= worker.rests_until:
-                    worker.start()
+                    self._start(worker)
                 if self._waiting and worker.idle:
                     worker.begin(self._waiting.popleft())
             if self._outcomes:
@@ -127,6 +127,12 @@ class WorkerPool(ABC, Generic[W]):
     @abstractmethod
     def _listen(self) -> None:
         """Waits a while until a worker answers or dies, and deals with it."""
+
+    def _start(self, worker: W) -> None:
+        try:
+            worker.start()
+        except OSError as error:  # no memory for a process, say
+            self._lost(worker, reason_of(error))
 
     def _built(self, worker: W, reason: str) -> None:
         """Takes the answer of a worker that has built its task, or could not."""

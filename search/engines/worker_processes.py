@@ -130,6 +130,7 @@ class _Worker(PoolWorker):
 
     def _start(self) -> None:
         own, other = socket.socketpair()
+        self.channel = Channel(own)
         with other:
             arguments = json.dumps([sys.path, sys.argv, other.fileno(), os.getpid()])
             self.process = subprocess.Popen(
@@ -139,7 +140,7 @@ class _Worker(PoolWorker):
                 pass_fds=[other.fileno()],
                 start_new_session=True,  # its subprocesses are in its group, and end with it
             )
-        self.channel, self.since = Channel(own), time.monotonic()
+        self.since = time.monotonic()
         self.channel.send(pickle.dumps((self._placement, self._slot.cores)))
         self.channel.send(self._task)
 
