@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from tests.fakes import SPACE, FakeTask
-from tf_autodropout.models.transformer_lm import transformer_sites
-from tf_autodropout.models.wide_resnet import wide_resnet_sites
+from tests.site_lists import transformer_sites, wide_resnet_sites
 from tf_autodropout.patterns import ConvPattern, DropBlockPattern, PatternSet, TransformerPattern, members
 from tf_autodropout.patterns.checks import WHOLE
 from tf_autodropout.search.core import Opponent, Result, Training

@@ -14,9 +14,9 @@ def dropped_share(site: Site, pattern: Pattern) -> float:
 
     Example:
         >>> import tf_autodropout as tad
-        >>> from tf_autodropout.models.transformer_lm import transformer_sites
         >>> from tf_autodropout.search.children.share import dropped_share
-        >>> dropped_share(transformer_sites(32, 64)[0], tad.TransformerPattern(size=2, stride=2, rate=0.4))
+        >>> site = tad.sites(tad.models.transformer_lm(1000, 32)).as_sites()[0]
+        >>> dropped_share(site, tad.TransformerPattern(size=2, stride=2, rate=0.4))
         0.2
     """
     if pattern.is_identity:

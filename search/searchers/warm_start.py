@@ -17,11 +17,12 @@ class WarmStart:
         first: Tokens of each of the first suggestions.
 
     Example:
-        >>> from tf_autodropout.models.transformer_lm import transformer_sites
+        >>> import tf_autodropout as tad
         >>> from tf_autodropout.search.searchers import Thompson
         >>> from tf_autodropout.search.searchers.warm_start import WarmStart
         >>> from tf_autodropout.search.space import SearchSpace
-        >>> searcher = WarmStart(Thompson(SearchSpace(transformer_sites(32, 64)), seed=0), [(0,) * 35])
+        >>> sites = tad.sites(tad.models.transformer_lm(1000, 32)).as_sites()
+        >>> searcher = WarmStart(Thompson(SearchSpace(sites), seed=0), [(0,) * 35])
         >>> searcher.suggest(2)[0].tokens == (0,) * 35
         True
     """

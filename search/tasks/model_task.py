@@ -17,7 +17,7 @@ from tf_autodropout.search.children.model_data import ModelData
 from tf_autodropout.search.children.model_fit import all_steps, check_fit, fitted
 from tf_autodropout.search.children.own_dropout import own_dropout
 from tf_autodropout.search.children.random_states import random_states, set_random_states
-from tf_autodropout.search.core import LEARNING_CURVE, Opponent, Progress, Result, Rung, unheard
+from tf_autodropout.search.core import INPUT_SHARE, LEARNING_CURVE, Opponent, Progress, Result, Rung, unheard
 from tf_autodropout.search.space import GRANULARITIES, SearchSpace
 from tf_autodropout.search.tasks.model_sites import ModelSites
 from tf_autodropout.search.tasks.objective import Objective, first_metric_first
@@ -125,7 +125,7 @@ class ModelTask:
 
     def __getstate__(self) -> dict[str, Any]:
         # What is compiled stays here: another process builds its own.
-        made = ("child", "space", "objective", "own_dropout", "_places")
+        made = ("child", "space", "objective", "own_dropout", "_places", "_reading_time")
         kept = {name: value for name, value in vars(self).items() if name not in made}
         return kept | {"_checked": False, "_constant": None}
 
@@ -229,11 +229,9 @@ class ModelTask:
         if opponent.drawn or opponent.fits(self.space):
             return self.child
         if self._constant is None or self._constant[0] != opponent:
-            schedule = None
-            if opponent.ramp_up:
-                schedule = Schedule.ramp_up(all_steps(self._train, self._fit, self._steps))
+            steps = all_steps(self._train, self._fit, self._steps) if opponent.ramp_up else None
             given = self.build(), opponent.patterns, self._sites, self._keep_dropout
-            self._constant = opponent, patterned(*given, schedule=schedule)
+            self._constant = opponent, patterned(*given, schedule=steps and Schedule.ramp_up(steps))
         return self._constant[1]
 
     def _trained(
@@ -250,9 +248,7 @@ class ModelTask:
         self._check_once(seed)
         child = child or self.child
         child.reset(patterns, seed, self._weights(seed))
-        arguments = self._arguments()
-        if drawn:
-            arguments["callbacks"] = [*(arguments.get("callbacks") or ()), child.drawing(drawn)]
+        arguments = self._arguments([child.drawing(drawn)] if drawn else [])
         given = child.model, self._train, self._valid, arguments, seed, self._steps, rungs
         reward = self.objective.reward
         done = fitted(*given, measure=lambda logs: reward(logs.get(metric, float("nan"))), progress=progress)
@@ -260,9 +256,15 @@ class ModelTask:
         if not np.isfinite(scores[metric]):
             raise FloatingPointError(f"{metric} is {scores[metric]}")
         metrics = {LEARNING_CURVE: done.curve, "train_seconds": time.perf_counter() - begin, **scores, **done.metrics}
+        if self._reading_time and done.step_time:
+            metrics[INPUT_SHARE] = self._reading_time / done.step_time
         if done.expected is not None:
             return Result(done.expected, metrics, stopped=True)
         return Result(self.objective.reward(scores[metric]), metrics)
+
+    @cached_property
+    def _reading_time(self) -> float | None:
+        return self._train.reading_time()
 
     def _check_once(self, seed: int) -> None:
         if self._checked:
@@ -281,10 +283,10 @@ class ModelTask:
             gc.collect()  # a model and its variables are a cycle, and must not wait
         return weights
 
-    def _arguments(self) -> dict[str, Any]:
-        """Arguments of `fit`, with callbacks of this training's own."""
-        callbacks = self._fit.get("callbacks")
-        return self._fit | ({"callbacks": copy.deepcopy(callbacks)} if callbacks else {})
+    def _arguments(self, more: Sequence[Any] = ()) -> dict[str, Any]:
+        """Arguments of `fit`, with callbacks of this training's own, and more of them."""
+        callbacks = [*copy.deepcopy(list(self._fit.get("callbacks") or ())), *more]
+        return self._fit | ({"callbacks": callbacks} if callbacks else {})
 
     def _first_inputs(self, model: keras.Model) -> Any:
         inputs = self._train.first_batch()

@@ -26,9 +26,9 @@ class Classic:
         ramp_up: Whether its rate rises from nothing while training.
 
     Example:
-        >>> from tf_autodropout.models.transformer_lm import transformer_sites
+        >>> import tf_autodropout as tad
         >>> from tf_autodropout.search.tasks.opponents import classics_for
-        >>> dropout = classics_for(transformer_sites(32, 64))[0]
+        >>> dropout = classics_for(tad.sites(tad.models.transformer_lm(1000, 32)).as_sites())[0]
         >>> dropout.at({role: 0.1 for role in dropout.roles}).name
         'Dropout(0.1)'
     """
