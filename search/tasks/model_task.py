@@ -231,7 +231,7 @@ class ModelTask:
         if self._constant is None or self._constant[0] != opponent:
             steps = all_steps(self._train, self._fit, self._steps) if opponent.ramp_up else None
             given = self.build(), opponent.patterns, self._sites, self._keep_dropout
-            self._constant = opponent, patterned(*given, schedule=steps and Schedule.ramp_up(steps))
+            self._constant = opponent, patterned(*given, schedule=Schedule.ramp_up(steps) if steps else None)
         return self._constant[1]
 
     def _trained(
