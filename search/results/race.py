@@ -48,8 +48,8 @@ def standing(rewards: Sequence[Sequence[float | None]], budget: int) -> Standing
 
     Example:
         >>> from tf_autodropout.search.results.race import standing
-        >>> standing([[1.0, 1.1], [0.2, 0.3], [0.9, 1.2]], budget=6).alive
-        (2, 0)
+        >>> standing([[1.0, 1.1], [0.2, 0.3], [0.9, 1.1], [0.1, 0.2]], budget=8).alive
+        (0, 2)
     """
     alive, seeds, spent = list(range(len(rewards))), 0, 0
     while True:
