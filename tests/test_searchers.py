@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 
 from tests.fakes import SPACE, score
-from tf_autodropout.patterns import PatternSet
+from tf_autodropout.patterns import ConvPattern, PatternSet, Site
+from tf_autodropout.search.children.share import dropped_share
 from tf_autodropout.search.core import Searcher, Status, Suggestion, Trial
 from tf_autodropout.search.searchers import SEARCHERS, RegularizedEvolution, Thompson, make_searcher
+from tf_autodropout.search.searchers.group_features import GroupFeatures
 from tf_autodropout.search.searchers.history import History
 from tf_autodropout.search.searchers.staleness import staleness
 from tf_autodropout.search.searchers.warm_start import WarmStart
+from tf_autodropout.search.space import SearchSpace
 
 SIZES = SPACE.vocabulary_sizes
 
@@ -198,6 +201,31 @@ def test_thompsons_posterior_is_that_of_the_joint_gaussian() -> None:
         spread = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", rows, covariance, rows), 0))
         np.testing.assert_allclose(mine.mean(0), rows @ mean, atol=4 * spread.max() / np.sqrt(3000))
         np.testing.assert_allclose(mine.std(0), spread, rtol=0.08, atol=1e-6)
+
+
+def test_features_of_maps_of_several_sizes_and_of_no_pattern() -> None:
+    maps = tuple(
+        Site(name, ConvPattern, (side, side, 4), name, name) for name, side in (("a", 16), ("b", 8), ("c", 16))
+    )
+    space = SearchSpace((*maps, *SPACE.sites))
+    features = GroupFeatures(space)
+    assert features.kinds == [0, 0, 0, 1, 1]
+    assert features.tables[0] is features.tables[2]  # as large as each other
+    rng = np.random.default_rng(0)
+    tokens = np.array([[rng.integers(size) for size in space.vocabulary_sizes] for _ in range(20)])
+    rows = features.rows(tokens)
+    for number, row in enumerate(tokens.tolist()):
+        patterns = space.decode(row)
+        for group, (site, columns) in enumerate(zip(space.sites, features.columns, strict=True)):
+            assert rows[group][number][1] == pytest.approx(3 * dropped_share(site, patterns[site.name]), rel=1e-6)
+            assert rows[group][number][0] == (not patterns[site.name].is_identity)
+            assert rows[group][number].sum() == pytest.approx(
+                0.0
+                if patterns[site.name].is_identity
+                else 1 + rows[group][number][1] + rows[group][number][2] + (columns.stop - columns.start)
+            )
+            way = np.flatnonzero((features.ways[group] == row[columns]).all(1))
+            np.testing.assert_array_equal(features.tables[group][way[0]], rows[group][number].astype(np.float32))
 
 
 def test_thompson_without_exploration_suggests_the_best_mean() -> None:

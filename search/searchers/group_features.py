@@ -8,6 +8,7 @@ import numpy as np
 from tf_autodropout.search.children.share import dropped_share
 from tf_autodropout.search.space import SearchSpace
 
+_OF_SHARE = ("size", "stride", "repeat", "rate")
 _SHARE = 1 / 3  # the share dropped whose feature is 1, in the order of the others
 
 
@@ -60,9 +61,12 @@ class GroupFeatures:
         return [table[number].astype(np.float64) for table, number in zip(self.tables, numbers, strict=True)]
 
     def _table(self, group: str, ways: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
-        sites = self._space.groups[group][:1]
-        alone = SearchSpace(sites)
-        share = np.array([dropped_share(sites[0], alone.decode(way)[sites[0].name]) for way in ways.tolist()]) / _SHARE
+        site = self._space.groups[group][0]
+        alone = SearchSpace((site,))
+        # All that the share depends on: a few of the many ways.
+        relevant = np.where(np.isin(names, _OF_SHARE), ways, 0)
+        few, place = np.unique(relevant, axis=0, return_inverse=True)
+        share = np.array([dropped_share(site, alone.decode(way)[site.name]) for way in few.tolist()])[place] / _SHARE
         active = ways[:, names.index("size")] > 0
         columns = [np.ones(len(ways)), share, share**2]
         columns += [ways[:, token] == value for token in range(len(names)) for value in range(ways[:, token].max() + 1)]
