@@ -52,7 +52,7 @@ DEVELOPMENT = [
     "nbclient>=0.10",
     "ipykernel>=6.29",
     "optuna>=5,<6",
-    "ray>=2.50",
+    "ray>=2.52",
 ]
 
 setup(
@@ -70,7 +70,8 @@ setup(
     extras_require={
         # On a TPU VM. Newer libtpu aborts with this TensorFlow.
         "tpu": ["tensorflow-tpu==2.20.0", "libtpu==0.0.14"],
-        "ray": ["ray>=2.50"],
+        # Older ones have no tokens. grpcio asks a cluster for its token mode; tensorboard brings it along.
+        "ray": ["ray>=2.52", "grpcio>=1.62"],
         "tpe": ["optuna>=5,<6"],
         "dev": DEVELOPMENT,
     },

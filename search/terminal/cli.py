@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from tf_autodropout.search.engines.config import EngineConfig
+from tf_autodropout.search.engines.temporary_files import temporary_files_in_block
 from tf_autodropout.search.ledger import LedgerReader, check_directory, stored_config
 from tf_autodropout.search.search_config import SearchConfig
 from tf_autodropout.search.space import GRANULARITIES
@@ -111,7 +112,7 @@ def _search(out: Path, engine: EngineConfig, **arguments: Any) -> None:
     name, seed = Path(arguments["task"]).name, arguments["seed"]
     title = f"{name}: {trials} trials by {arguments['searcher']}, seed {seed}, into {out}"
     status = console.status("loading TensorFlow")
-    with status, quiet_tensorflow():
+    with status, quiet_tensorflow(), temporary_files_in_block():
         from tf_autodropout.search.run_search import run
         from tf_autodropout.search.terminal.interrupt import Interrupt
         from tf_autodropout.search.terminal.progress import ProgressLine
@@ -156,7 +157,7 @@ def train(task: str, file: Path | None, out: Path | None, seed: int, **task_sett
     patterns = PatternSet.load(file) if file else PatternSet({})
     console = Console()
     status = console.status("loading TensorFlow")
-    with status, quiet_tensorflow():
+    with status, quiet_tensorflow(), temporary_files_in_block():
         from tf_autodropout.search.terminal.interrupt import Interrupt
         from tf_autodropout.search.terminal.step_line import StepLine
         from tf_autodropout.search.train_child import train_child
@@ -210,7 +211,7 @@ def _follow(task: str, settings: dict[str, Any], engine: EngineConfig) -> None:
     """Trains along with the first worker, which has the search and its directory."""
     console = Console()
     console.print(f"{task}: training along with the first worker of the strategy")
-    with quiet_tensorflow():
+    with quiet_tensorflow(), temporary_files_in_block():
         from tf_autodropout.search.engines.multi_worker import follow
         from tf_autodropout.search.tasks.registry import make_task
 
