@@ -53,6 +53,8 @@ DEVELOPMENT = [
     "ipykernel>=6.29",
     "optuna>=5,<6",
     "ray>=2.50",
+    "playwright>=1.50",  # drives a Chromium that is there; none: the tests of the page skip
+    "ipywidgets>=8.1",
 ]
 
 setup(
@@ -65,7 +67,11 @@ setup(
     python_requires=">=3.11,<3.14",  # TensorFlow 2.21 has no wheels for 3.14
     packages=packages,
     package_dir=FOLDERS,
-    package_data={"tf_autodropout": ["py.typed"], "tf_autodropout.presets": ["*.json"]},
+    package_data={
+        "tf_autodropout": ["py.typed"],
+        "tf_autodropout.presets": ["*.json"],
+        "tf_autodropout.search.page": ["assets/*"],
+    },
     install_requires=REQUIRED,
     extras_require={
         # On a TPU VM. Newer libtpu aborts with this TensorFlow.
