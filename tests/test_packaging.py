@@ -1,5 +1,6 @@
 """What is installed is what is in the tree."""
 
+import hashlib
 import runpy
 import shutil
 import subprocess
@@ -45,3 +46,14 @@ def test_a_built_wheel_holds_the_presets(tmp_path: Path) -> None:
     for preset in tad.presets.names():
         assert names.count(f"tf_autodropout/presets/{preset}.json") == 1
     assert "tf_autodropout/models/wide_resnet.py" in names
+    assets = [path.name for path in (ROOT / "search" / "page" / "assets").iterdir()]
+    assert {"echarts.common.min.js", "echarts.LICENSE", "echarts.NOTICE", "page.html"} <= set(assets)
+    for asset in assets:
+        assert names.count(f"tf_autodropout/search/page/assets/{asset}") == 1
+
+
+def test_the_plotting_library_is_the_published_one() -> None:
+    library = (ROOT / "search" / "page" / "assets" / "echarts.common.min.js").read_bytes()
+    # Of the npm package echarts 6.1.0, dist/echarts.common.min.js; to update: npm pack echarts, copy, both numbers.
+    assert hashlib.sha256(library).hexdigest() == "61f13280aba3161f77fc801bf5f9c786f55f10432153a0683fc5cc0700b013d5"
+    assert b't.version="6.1.0"' in library
