@@ -43,7 +43,9 @@ REQUIRED = [
     "cloudpickle>=3",  # tasks of one's own, sent to worker processes; tensorflow-probability brings it along
     "tensorboard>=2.20,<2.22",
 ]
+DOCUMENTATION = ["mkdocs-material>=9.6,<10", "mkdocs>=1.6,<2", "mkdocstrings[python]>=0.30"]
 DEVELOPMENT = [
+    *DOCUMENTATION,
     "pytest>=8",
     "pytest-xdist>=3.6",  # one process a core: half the time
     "ruff>=0.14",
@@ -54,6 +56,7 @@ DEVELOPMENT = [
     "optuna>=5,<6",
     "ray>=2.50",
     "playwright>=1.50",  # drives a Chromium that is there; none: the tests of the page skip
+    "axe-playwright-python>=0.1.4",  # what axe finds wrong for those who do not see the page
     "ipywidgets>=8.1",
 ]
 
@@ -78,6 +81,7 @@ setup(
         "tpu": ["tensorflow-tpu==2.20.0", "libtpu==0.0.14"],
         "ray": ["ray>=2.50"],
         "tpe": ["optuna>=5,<6"],
+        "docs": DOCUMENTATION,
         "dev": DEVELOPMENT,
     },
     entry_points={"console_scripts": ["tf-autodropout = tf_autodropout.search.terminal.cli:main"]},

@@ -106,7 +106,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.slow
 def test_the_site_builds_without_a_warning_and_its_links_lead_somewhere(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
     assert len(pages) > 12
@@ -124,7 +123,15 @@ def test_the_site_builds_without_a_warning_and_its_links_lead_somewhere(site: Pa
                 broken.append((page.name, link))
     assert broken == []
     api = (site / "api.html").read_text("utf-8")
-    for name in ("ConvPattern", "regularize", "AutoDropout", "PatternDropout", "search.run", "visualize.report"):
+    for name in (
+        "ConvPattern",
+        "regularize",
+        "AutoDropout",
+        "PatternDropout",
+        "search.run",
+        "visualize.report",
+        "visualize.network",
+    ):
         assert f'id="tf_autodropout.{name}"' in api
 
 
