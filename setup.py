@@ -38,6 +38,7 @@ REQUIRED = [
     "sacrebleu>=2.4",  # their reward
     "matplotlib>=3.9",
     "numpy>=1.26",
+    "packaging>=23",  # versions that `doctor` compares; keras brings it along
     "rich>=13",
     "click>=8.1",
     "cloudpickle>=3",  # tasks of one's own, sent to worker processes; tensorflow-probability brings it along
@@ -66,7 +67,22 @@ setup(
     description="AutoDropout for TensorFlow: structured dropout patterns, and the search that learns them",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    author="The authors of tf_autodropout",
     license="Apache-2.0",
+    keywords=["dropout", "regularization", "AutoDropout", "AutoML", "TensorFlow", "Keras"],
+    project_urls={"Paper": "https://arxiv.org/abs/2101.01761"},
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11,<3.14",  # TensorFlow 2.21 has no wheels for 3.14
     packages=packages,
     package_dir=FOLDERS,

@@ -15,6 +15,7 @@ from tf_autodropout.search.ledger import LedgerReader, check_directory
 from tf_autodropout.search.search_config import SearchConfig
 from tf_autodropout.search.space import GRANULARITIES
 from tf_autodropout.search.tasks.registry import check_task
+from tf_autodropout.search.terminal.doctor import doctor
 from tf_autodropout.search.terminal.engine_options import engine_options, place_options
 from tf_autodropout.search.terminal.quiet import quiet_tensorflow
 from tf_autodropout.search.terminal.report import print_report, report
@@ -105,6 +106,7 @@ def export(directory: Path, file: Path) -> None:
 
 
 cli.add_command(report)
+cli.add_command(doctor)
 
 
 def _search(out: Path, engine: EngineConfig, **arguments: Any) -> None:
