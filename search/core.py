@@ -13,6 +13,7 @@ INVALID_REWARD = 0.0  # no reward is lower: the lowest accuracy, and 80 over an 
 LEARNING_CURVE = "train_loss"  # the metric that is a list: mean training losses of equally many steps each
 RUNG_REWARDS = "rung_rewards"  # the metric with the validation rewards at the rungs that a training came to
 STOPPED_AT = "stopped_at"  # the metric with the share of the steps that were done when a training ended early
+INPUT_SHARE = "input_share"  # the metric with the time to read a batch, over that of a step; above 1 reading is slower
 
 Progress = Callable[[int, int, float], None]  # steps done, steps in all, mean loss since the last call
 

@@ -62,9 +62,9 @@ class SearchSpace:
         ValueError: no sites, equal names, an unknown granularity.
 
     Example:
-        >>> from tf_autodropout.models.transformer_lm import transformer_sites
+        >>> import tf_autodropout as tad
         >>> from tf_autodropout.search.space import SearchSpace
-        >>> space = SearchSpace(transformer_sites(32, 64))
+        >>> space = SearchSpace(tad.sites(tad.models.transformer_lm(1000, 32)).as_sites())
         >>> len(space.decisions)
         35
         >>> space.decode([1, 0, 0, 0, 2] + [0] * 30)["query"]

@@ -1,6 +1,8 @@
 """Any compiled Keras model as a child: `fit` as it is, everything put back, errors before anything is trained."""
 
 import pickle
+import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,13 +11,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from rich.console import Console
 
 from tests import own_models
 from tests.own_models import CLASSES, DATA, LOSS, X, Y, compiled, convnet, in_order, network
 from tf_autodropout.patterns import ConvPattern, PatternSet, TransformerPattern
-from tf_autodropout.search.core import RUNG_REWARDS, STOPPED_AT, Opponent, Rung
+from tf_autodropout.search.core import INPUT_SHARE, RUNG_REWARDS, STOPPED_AT, Opponent, Rung, Status, Suggestion, Trial
 from tf_autodropout.search.tasks.model_task import ModelTask
 from tf_autodropout.search.tasks.objective import Objective
+from tf_autodropout.search.terminal.progress import ProgressLine
 from tf_autodropout.surgery.copying import copy_model
 
 NOTHING = PatternSet({})
@@ -374,3 +378,22 @@ def test_own_state_of_a_model_is_put_back_with_everything_else() -> None:
     own.child.reset(NOTHING, 1)
     assert float(seen) == 0.0
     assert isinstance(seen, tf.Variable)
+
+
+def test_the_share_of_the_time_that_input_takes_is_told(capsys: pytest.CaptureFixture) -> None:
+    def slow(x: Any, y: Any) -> Any:
+        def wait(x: np.ndarray) -> np.ndarray:
+            time.sleep(0.05)
+            return x
+
+        return tf.ensure_shape(tf.numpy_function(wait, [x], x.dtype), x.shape), y
+
+    train = tf.data.Dataset.from_tensor_slices((X[:32], Y[:32])).batch(8, drop_remainder=True).map(slow)
+    streamed = ModelTask(convnet, train, validation_data=in_order(), epochs=3)
+    result = streamed.train(NOTHING, 1)
+    assert 0.5 < result.metrics[INPUT_SHARE] < 1.5  # it waits for input most of the time
+    line = ProgressLine(Console(), "", 1)
+    trial = Trial(0, Suggestion((), 0.0, 0), NOTHING, Status.FINISHED, reward=result.reward, metrics=result.metrics)
+    line.trial_finished(trial)
+    assert re.search(r"input \d+%", capsys.readouterr().out)
+    assert INPUT_SHARE not in task().train(NOTHING, 1).metrics  # arrays are in memory

@@ -33,10 +33,11 @@ class Thompson(HistorySearcher):
         ValueError: a negative `exploration`.
 
     Example:
-        >>> from tf_autodropout.models.transformer_lm import transformer_sites
+        >>> import tf_autodropout as tad
         >>> from tf_autodropout.search.searchers import Thompson
         >>> from tf_autodropout.search.space import SearchSpace
-        >>> searcher = Thompson(SearchSpace(transformer_sites(32, 64)), seed=0)
+        >>> sites = tad.sites(tad.models.transformer_lm(1000, 32)).as_sites()
+        >>> searcher = Thompson(SearchSpace(sites), seed=0)
         >>> len(searcher.suggest(1)[0].tokens)
         35
 

@@ -9,12 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from tf_autodropout.models import wide_resnet
-from tf_autodropout.models.wide_resnet import wide_resnet_sites
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.children.child import Child, Split
 from tf_autodropout.search.children.child_task import ChildTask
 from tf_autodropout.search.core import Opponent
 from tf_autodropout.search.space import SearchSpace
+from tf_autodropout.surgery import sites
 
 _EVALUATION_BATCH = 250
 
@@ -74,7 +74,7 @@ class ImageTask(ChildTask):
 
     @cached_property
     def space(self) -> SearchSpace:
-        return SearchSpace(wide_resnet_sites(self.depth, self.width, self._input_shape), self.granularity)
+        return SearchSpace(sites(wide_resnet(self.depth, self.width, self._input_shape)).as_sites(), self.granularity)
 
     def child_for(self, opponent: Opponent) -> Child:
         return self.child(opponent.dropout)

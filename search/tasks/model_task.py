@@ -18,7 +18,7 @@ from tf_autodropout.search.children.model_data import ModelData
 from tf_autodropout.search.children.model_fit import fitted
 from tf_autodropout.search.children.own_dropout import own_dropout
 from tf_autodropout.search.children.random_states import random_states, set_random_states
-from tf_autodropout.search.core import LEARNING_CURVE, Opponent, Progress, Result, Rung, unheard
+from tf_autodropout.search.core import INPUT_SHARE, LEARNING_CURVE, Opponent, Progress, Result, Rung, unheard
 from tf_autodropout.search.space import GRANULARITIES, SearchSpace
 from tf_autodropout.search.tasks.model_sites import ModelSites
 from tf_autodropout.search.tasks.objective import Objective, first_metric_first
@@ -137,7 +137,7 @@ class ModelTask:
 
     def __getstate__(self) -> dict[str, Any]:
         # What is compiled stays here: another process builds its own.
-        made = ("child", "space", "objective", "own_dropout", "_places")
+        made = ("child", "space", "objective", "own_dropout", "_places", "_reading_time")
         return {name: value for name, value in vars(self).items() if name not in made} | {"_checked": False}
 
     def build(self) -> keras.Model:
@@ -253,9 +253,15 @@ class ModelTask:
         if not np.isfinite(scores[metric]):
             raise FloatingPointError(f"{metric} is {scores[metric]}")
         metrics = {LEARNING_CURVE: done.curve, "train_seconds": time.perf_counter() - begin, **scores, **done.metrics}
+        if self._reading_time and done.step_time:
+            metrics[INPUT_SHARE] = self._reading_time / done.step_time
         if done.expected is not None:
             return Result(done.expected, metrics, stopped=True)
         return Result(self.objective.reward(scores[metric]), metrics)
+
+    @cached_property
+    def _reading_time(self) -> float | None:
+        return self._train.reading_time()
 
     def _check_once(self, seed: int) -> None:
         if self._checked:

@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 
 from tf_autodropout.models import transformer_lm
-from tf_autodropout.models.transformer_lm import transformer_sites
 from tf_autodropout.patterns import PatternSet, members
 from tf_autodropout.patterns.checks import invalid
 from tf_autodropout.search.children.child import Child, Split
@@ -17,6 +16,7 @@ from tf_autodropout.search.children.child_task import ChildTask
 from tf_autodropout.search.core import Opponent
 from tf_autodropout.search.space import SearchSpace
 from tf_autodropout.search.tasks.data.corpus import Corpus
+from tf_autodropout.surgery import sites
 
 REWARD_SCALE = 80.0  # the paper's reward for language models is 80 / ValidPPL
 CLASSIC_SITES = ("softmax", "output", "ffn")
@@ -62,7 +62,8 @@ class TextTask(ChildTask):
 
     @cached_property
     def space(self) -> SearchSpace:
-        return SearchSpace(transformer_sites(self.sequence_length, self.hidden_dim), self.granularity)
+        model = transformer_lm(1, self.sequence_length, 1, self.hidden_dim, self.num_heads, 1)  # one pattern a role
+        return SearchSpace(sites(model).as_sites(), self.granularity)
 
     def child_for(self, opponent: Opponent) -> Child:
         return self.child

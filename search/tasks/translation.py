@@ -10,7 +10,6 @@ import sacrebleu
 import tensorflow as tf
 
 from tf_autodropout.models import BeamSearch, transformer
-from tf_autodropout.models.transformer_lm import transformer_sites
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.patterns.checks import invalid
 from tf_autodropout.search.children.child import Child, Split
@@ -20,6 +19,7 @@ from tf_autodropout.search.space import SearchSpace
 from tf_autodropout.search.tasks.data.parallel_text import ParallelText
 from tf_autodropout.search.tasks.data.subwords import END, PADDING, START, Subwords, padded
 from tf_autodropout.search.tasks.text import classic
+from tf_autodropout.surgery import sites
 
 _DECODING_BATCH = 128
 _LENGTH_STEP = 16  # sources are padded to multiples of it: a few static shapes for all lengths
@@ -92,7 +92,9 @@ class TranslationTask(ChildTask):
 
     @cached_property
     def space(self) -> SearchSpace:
-        return SearchSpace(transformer_sites(self.max_length, self.hidden_dim), self.granularity)
+        length = self.max_length
+        model = transformer(1, 1, 1, self.hidden_dim, self.num_heads, 1, sequence_length=length)  # one pattern a role
+        return SearchSpace(sites(model).as_sites(), self.granularity)
 
     def child_for(self, opponent: Opponent) -> Child:
         return self.child
