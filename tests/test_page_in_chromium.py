@@ -10,9 +10,9 @@ import pytest
 
 import tf_autodropout as tad
 from tests.chromium import Visit, browser
+from tests.site_lists import wide_resnet_sites
 from tests.test_page import HOSTILE, run
 from tf_autodropout.masks import drop_probability
-from tf_autodropout.models.wide_resnet import wide_resnet_sites
 from tf_autodropout.patterns import ConvPattern
 from tf_autodropout.patterns.pattern_set import pattern_to_dict
 from tf_autodropout.search.ledger import Ledger
