@@ -87,7 +87,7 @@ const Charts = (() => {
       series[series.length - 1].markLine = {
         symbol: "none", silent: true, animation: false, data: lines,
         lineStyle: { color: ink("soft"), type: "dashed", width: 1.5 },
-        label: { formatter: "no dropout", position: "insideStartTop", color: ink("soft"), fontSize: 12 },
+        label: { formatter: "no dropout", position: "insideEndBottom", color: ink("soft"), backgroundColor: ink("card"), fontSize: 12 },
       };
     }
     chart.setOption({
