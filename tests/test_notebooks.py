@@ -14,7 +14,7 @@ PICTURES = {  # how many cells end with something to be seen
     "02_regularize_your_model": 1,
     "03_search_your_model": 2,
     "04_reading_a_search": 2,
-    "05_transformers": 1,
+    "05_transformers": 2,
     "06_tpu": 0,
 }
 
