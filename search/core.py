@@ -39,8 +39,7 @@ class Suggestion:
 
     Args:
         tokens: One index per decision of the search space.
-        log_prob: Behaviour log-probability: of these tokens under the controller that drew them; 0 from a
-            searcher that has no closed form for it.
+        log_prob: Behaviour log-probability, under the controller that drew them; 0 where it has no closed form.
         version: Number of updates that controller had seen.
     """
 
@@ -144,12 +143,18 @@ class Opponent:
     Args:
         name: What the table calls it.
         patterns: The PatternSet to train with.
-        dropout: Rate of element-wise Dropout where the builder puts it, beside the patterns.
+        ramp_up: Whether all rates rise from nothing over the training, as DropBlock's do.
+        drawn: Whether every step draws a PatternSet of its own from the task's space.
     """
 
     name: str
     patterns: PatternSet
-    dropout: float = 0.0
+    ramp_up: bool = False
+    drawn: bool = False
+
+    def fits(self, space: SearchSpace) -> bool:
+        """Whether a trial could have it: patterns of the sites' kinds, at all steps."""
+        return space.takes(self.patterns) and not self.ramp_up and not self.drawn
 
 
 class Task(Protocol):
@@ -189,7 +194,7 @@ class Task(Protocol):
         """
 
     def opponents(self) -> Sequence[Opponent]:
-        """Returns the lines of the final table to compare with, no dropout first."""
+        """Returns own lines of the final table, no dropout first; none without test data. See `classics_for`."""
 
     def describe(self) -> dict[str, Any]:
         """Returns data, model and training settings, as JSON types: part of what identifies a run."""

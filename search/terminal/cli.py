@@ -86,6 +86,7 @@ def resume(directory: Path, trials: int | None, retry_failed: bool, engine: Engi
         raise ValueError(
             f"Invalid value for 'trials'. Expected at least those of the run, {arguments['trials']}. Received: {trials}"
         )
+    arguments = {"warm_start": False} | arguments  # of a run that was begun before there was one
     engine = replace(engine, precision=arguments.pop("precision", "float32"))
     if engine.follows:
         _follow(arguments["task"], arguments["settings"], engine)
