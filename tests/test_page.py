@@ -89,9 +89,9 @@ def test_the_document_says_what_the_ledger_says(run: Path) -> None:
             assert (told["patterns"][number] is None) == trial.patterns[site["name"]].is_identity
     best = told["best"]
     earned = next(one["rewards"] for one in told["finalists"] if one["trial"] == best["trial"])
-    assert best["seeds"] == len(earned) == 3
+    assert best["seeds"] == len(earned) >= 2
     assert best["reward"] == pytest.approx(statistics.fmean(earned), rel=1e-5)
-    assert len(told["without"]) == 3
+    assert len(told["without"]) == len(earned)
     assert told["complete"]
     assert told["table"]["trial"] == best["trial"]
     assert "loss is nan" in told["log"]

@@ -22,6 +22,7 @@ from tf_autodropout.search.results.trial_zero import lead
 
 BEST, TABLE = "best.json", "table.json"  # what `results.report` writes; that file brings TensorFlow
 _SEEDS = 16  # of trial 0, more than there are
+_LOOK = 4  # times as many trials with the highest rewards as may race: some are alike
 _MOST_LOG = 300_000  # characters
 _MOST_CURVE = 64  # points
 _MOST_TEXT = 2000  # characters of one error or metric
@@ -56,11 +57,12 @@ def document(directory: Path) -> dict[str, Any]:
 def _collect(directory: Path, reader: LedgerReader, config: dict[str, Any], written: dict[str, Any]) -> dict[str, Any]:
     arguments, space = reader.arguments(), config["task"]["space"]
     trials, sites, patterns, tokens = _trials(reader, space)
-    best, finalists = best_trial(reader, written.get("finalists", 1)), []
-    if best:
-        top = reader.top(written.get("finalists", 1))
-        finalists = [{"trial": trial.number, "rewards": _rounded(rewards_of(reader, trial))} for trial in top]
+    racing = written.get("finalists", 1)
+    best = best_trial(reader, racing)
+    raced = [(trial.number, rewards_of(reader, trial)) for trial in (reader.top(_LOOK * racing) if racing > 1 else ())]
+    finalists = [{"trial": number, "rewards": _rounded(earned)} for number, earned in raced if len(earned) > 1]
     stored = (reader.evaluation(TRIAL_ZERO, index) for index in range(_SEEDS))
+    without = [_rounded(metrics["reward"]) for metrics in stored if metrics is not None]
     table = json.loads((directory / TABLE).read_text("utf-8")) if (directory / TABLE).exists() else None
     if table and (best is None or table.get("trial") != best[0].number):
         table = None  # a search at work has found a better one since
@@ -83,7 +85,7 @@ def _collect(directory: Path, reader: LedgerReader, config: dict[str, Any], writ
         "trials": trials,
         "best": _best(reader, *best) if best else None,
         "finalists": finalists,
-        "without": [_rounded(metrics["reward"]) for metrics in stored if metrics is not None],
+        "without": without[1:] or without,  # those of the race, if there was one
         "updates": _rounded(reader.update_metrics()),
         "decisions": _decisions(space),
         "importance": _importance([tokens[i] for i in finished], [trials["reward"][i] for i in finished]),

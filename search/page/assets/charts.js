@@ -60,7 +60,7 @@ const Charts = (() => {
     });
     if (confirmed.length) {
       series.push({
-        type: "scatter", name: `mean over ${run.finalists[0].rewards.length} seeds`, data: confirmed, symbol: "diamond",
+        type: "scatter", name: "mean over new seeds", data: confirmed, symbol: "diamond",
         symbolSize: 13, animation: false, z: 5,
         itemStyle: { color: ink("good"), borderColor: ink("card"), borderWidth: 1.5 },
       });

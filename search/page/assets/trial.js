@@ -91,7 +91,7 @@ const TrialPanel = (() => {
       if (typeof value === "number" && name !== "seconds") list.push([name.replaceAll("_", " "), Charts.format(value)]);
     }
     const final = run.finalists.find((one) => one.trial === t.number[i]);
-    if (final && final.rewards.length > 1) list.push(["rewards over seeds", final.rewards.map(Charts.format).join(", ")]);
+    if (final && final.rewards.length > 1) list.push(["rewards on new seeds", final.rewards.map(Charts.format).join(", ")]);
     return el("dl", { class: "facts" }, list.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, String(value)))));
   }
 
