@@ -12,12 +12,14 @@ from rich.markup import escape
 
 from tf_autodropout.search.engines.config import EngineConfig
 from tf_autodropout.search.engines.temporary_files import temporary_files_in_block
-from tf_autodropout.search.ledger import LedgerReader, check_directory, stored_config
+from tf_autodropout.search.ledger import LedgerReader, check_directory
 from tf_autodropout.search.search_config import SearchConfig
 from tf_autodropout.search.space import GRANULARITIES
 from tf_autodropout.search.tasks.registry import check_task
+from tf_autodropout.search.terminal.doctor import doctor
 from tf_autodropout.search.terminal.engine_options import engine_options, place_options
 from tf_autodropout.search.terminal.quiet import quiet_tensorflow
+from tf_autodropout.search.terminal.report import print_report, report
 from tf_autodropout.search.terminal.search_options import search_options
 from tf_autodropout.search.terminal.task_options import task_list, task_options
 from tf_autodropout.search.terminal.template import template
@@ -105,6 +107,10 @@ def export(directory: Path, file: Path) -> None:
     Console().print(f"written: {file}, {count} trials, and {card}", markup=False, soft_wrap=True)
 
 
+cli.add_command(report)
+cli.add_command(doctor)
+
+
 def _search(out: Path, engine: EngineConfig, **arguments: Any) -> None:
     """A search with a live line that ends with the table; `arguments` are those of `run`."""
     console = Console()
@@ -134,7 +140,7 @@ def _search(out: Path, engine: EngineConfig, **arguments: Any) -> None:
         interrupt.restore()
         status.stop()
         console.print()
-        _print_report(console, out)
+        print_report(console, out)
     files = sorted(path.name for path in out.iterdir() if not path.name.startswith(("ledger.sqlite-", "ledger.lock")))
     console.print(f"\nin {out}: {', '.join(files)}", markup=False)
 
@@ -221,13 +227,6 @@ def _follow(task: str, settings: dict[str, Any], engine: EngineConfig) -> None:
 
 
 @cli.command()
-@click.argument("directory", metavar="DIR", type=_PATH)
-def report(directory: Path) -> None:
-    """Show the state of a run: trials, best PatternSet, final table."""
-    _print_report(Console(), directory)
-
-
-@cli.command()
 @click.argument("file", metavar="FILE.json", type=_PATH)
 @click.option("--out", type=_PATH, help="Picture to write (.png, .pdf, .svg).  [beside FILE.json, as .png]")
 @click.option(
@@ -255,20 +254,6 @@ def plot(file: Path, out: Path | None, side: int, seed: int) -> None:
 
         save_figure(draw(patterns, shapes, seed=seed), target)
     Console().print(f"written: {target}", markup=False)
-
-
-def _print_report(console: Console, directory: Path) -> None:
-    config = stored_config(directory)
-    if config is None:
-        raise ValueError(f"{directory} holds no run")
-    with quiet_tensorflow():
-        from tf_autodropout.search.results.report import print_report
-
-        reader = LedgerReader(directory)
-        try:
-            print_report(console, directory, reader, config)
-        finally:
-            reader.close()
 
 
 def main() -> None:
