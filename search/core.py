@@ -86,18 +86,6 @@ class Outcome:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     worker: str = ""
 
-    def checked(self) -> "Outcome":
-        """Returns this outcome; an invalid one if its reward is not finite, a failed one if it is negative."""
-        if self.status is Status.FAILED:
-            return self
-        if self.reward is None or not math.isfinite(self.reward):
-            metrics = dict(self.metrics) | {"error": f"reward is {self.reward}"}
-            return Outcome(self.number, Status.INVALID, INVALID_REWARD, metrics, self.worker)
-        if self.reward < INVALID_REWARD:
-            reason = f"Expected a reward >= 0, which is what a diverged training counts as. Received: {self.reward}"
-            return Outcome(self.number, Status.FAILED, None, dict(self.metrics) | {"error": reason}, self.worker)
-        return self
-
 
 @dataclass(frozen=True)
 class Rung:
@@ -127,7 +115,7 @@ class Result:
     Args:
         reward: Finite number on the validation split, at least 0; more is better, and a training that diverged counts
             as 0: for a loss take `exp(-loss)`. Of a training that ended at a rung, the one to be expected at its end.
-        metrics: Anything else worth keeping, as JSON types.
+        metrics: Anything else worth keeping, as JSON types of 16 MiB at most; the name `"error"` is taken.
         stopped: Whether the training ended at a rung.
     """
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.patterns.seeding import site_seed
+from tf_autodropout.search.answers import checked
 from tf_autodropout.search.core import (
     STOPPED_AT,
     Call,
@@ -175,7 +176,7 @@ def search_loop(
                 submit(trial)
         if not len(unfinished):
             return
-        final = _finish_one(ledger, engine.next().checked(), submit, unfinished, observer)
+        final = _finish_one(ledger, checked(engine.next()), submit, unfinished, observer)
         if final:
             errors.append(final.metrics.get("error") if final.status is Status.FAILED else None)
             if len(errors) == SAME_ERRORS and errors[0] is not None and len(set(errors)) == 1:

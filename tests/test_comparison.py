@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.fakes import FakeTask
+from tests.fakes import FakeTask, ctrl_c
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search import Search, run
 from tf_autodropout.search.core import Opponent, Progress, Result, unheard
@@ -69,7 +69,7 @@ def test_a_second_call_trains_nothing_again(tmp_path: Path) -> None:
 
 def test_a_table_that_was_stopped_goes_on(tmp_path: Path) -> None:
     stopped = FakeTask(lambda call: None)
-    stopped.test = lambda opponent, seed: (_ for _ in ()).throw(KeyboardInterrupt)  # type: ignore[method-assign]
+    stopped.test = lambda opponent, seed: ctrl_c()  # type: ignore[method-assign, assignment, return-value]
     with pytest.raises(KeyboardInterrupt):
         search(tmp_path / "run", stopped)
     assert (tmp_path / "run" / "best.json").exists()

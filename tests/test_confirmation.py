@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import SPACE, FakeTask, score
+from tests.fakes import SPACE, FakeTask, ctrl_c, score
 from tests.test_comparison import report_of
 from tf_autodropout.layers import site_seed
 from tf_autodropout.patterns import PatternSet
@@ -58,7 +58,7 @@ def test_one_finalist_is_the_highest_reward_and_trains_nothing(tmp_path: Path) -
 
 def test_a_stopped_confirmation_goes_on_and_nothing_is_trained_twice(tmp_path: Path) -> None:
     whole = search(tmp_path / "whole", LuckyTask(), finalists=4)
-    stopped = LuckyTask(lambda call: KeyboardInterrupt() if call == 24 else None)  # type: ignore[arg-type, return-value]
+    stopped = LuckyTask(lambda call: ctrl_c() if call == 24 else None)  # type: ignore[func-returns-value]
     with pytest.raises(KeyboardInterrupt):
         search(tmp_path / "run", stopped, finalists=4)
     assert not (tmp_path / "run" / "best.json").exists()

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.fakes import SPACE, FakeTask
+from tests.fakes import SPACE, FakeTask, ctrl_c
 from tests.site_lists import transformer_sites, wide_resnet_sites
 from tf_autodropout.patterns import ConvPattern, DropBlockPattern, PatternSet, TransformerPattern, members
 from tf_autodropout.patterns.checks import WHOLE
@@ -107,7 +107,7 @@ def test_tuning_that_was_stopped_goes_on_where_it_stopped(tmp_path: Path) -> Non
     class Stopped(Peaked):
         def train(self, patterns: PatternSet, seed: int) -> Result:
             if len(self.calls) == 17:
-                raise KeyboardInterrupt
+                ctrl_c()
             return super().train(patterns, seed)
 
     with pytest.raises(KeyboardInterrupt):
