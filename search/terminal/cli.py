@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from tf_autodropout.patterns.checks import printable
 from tf_autodropout.search.engines.config import EngineConfig
 from tf_autodropout.search.ledger import LedgerReader, check_directory, stored_config
 from tf_autodropout.search.search_config import SearchConfig
@@ -18,6 +19,7 @@ from tf_autodropout.search.tasks.registry import check_task
 from tf_autodropout.search.terminal.engine_options import engine_options, place_options
 from tf_autodropout.search.terminal.quiet import quiet_tensorflow
 from tf_autodropout.search.terminal.search_options import search_options
+from tf_autodropout.search.terminal.stored_arguments import stored_arguments
 from tf_autodropout.search.terminal.task_options import task_list, task_options
 from tf_autodropout.search.terminal.template import template
 
@@ -74,12 +76,7 @@ def search(
 @place_options
 def resume(directory: Path, trials: int | None, retry_failed: bool, engine: EngineConfig) -> None:
     """Go on with the search in DIR; everything else is as it was begun, but it may go on elsewhere."""
-    reader = LedgerReader(directory)
-    arguments = reader.arguments()
-    reader.close()
-    if arguments.get("task") is None or arguments.get("searcher", "") is None:
-        own = "task" if arguments.get("task") is None else "searcher"
-        raise ValueError(f"{directory} was searched with a {own} of your own; go on from Python, with search.run")
+    arguments = stored_arguments(directory)
     if trials is not None and trials < arguments["trials"]:
         raise ValueError(
             f"Invalid value for 'trials'. Expected at least those of the run, {arguments['trials']}. Received: {trials}"
@@ -133,7 +130,7 @@ def _search(out: Path, engine: EngineConfig, **arguments: Any) -> None:
         status.stop()
         console.print()
         _print_report(console, out)
-    files = sorted(path.name for path in out.iterdir() if not path.name.startswith(("ledger.sqlite-", "ledger.lock")))
+    files = sorted(path.name for path in out.iterdir() if not path.name.startswith("ledger.sqlite-"))
     console.print(f"\nin {out}: {', '.join(files)}", markup=False)
 
 
@@ -291,5 +288,5 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {' '.join(printable(message).split())}", file=sys.stderr)
     sys.exit(code)
