@@ -117,7 +117,7 @@ def _search(out: Path, engine: EngineConfig, **arguments: Any) -> None:
         def retraining(name: str) -> None:
             interrupt.check()
             status.start()
-            status.update(f"retraining: {escape(name)}")
+            status.update(f"retraining: {escape(printable(name))}")
 
         run(
             out=out,
@@ -131,7 +131,7 @@ def _search(out: Path, engine: EngineConfig, **arguments: Any) -> None:
         console.print()
         _print_report(console, out)
     files = sorted(path.name for path in out.iterdir() if not path.name.startswith("ledger.sqlite-"))
-    console.print(f"\nin {out}: {', '.join(files)}", markup=False)
+    console.print(printable(f"\nin {out}: {', '.join(files)}"), markup=False)
 
 
 @cli.command(
@@ -176,9 +176,10 @@ def train(task: str, file: Path | None, out: Path | None, seed: int, **task_sett
     for sample in trained.samples:
         console.print()
         for name, text in sample.items():
-            console.print(f"{name:12}{text}", markup=False, highlight=False)
+            console.print(printable(f"{name:12}{text}"), markup=False, highlight=False)
     if out:
-        console.print(f"in {out}: {', '.join(sorted(path.name for path in out.iterdir()))}", markup=False)
+        files = ", ".join(sorted(path.name for path in out.iterdir()))
+        console.print(printable(f"in {out}: {files}"), markup=False)
 
 
 @cli.command()
