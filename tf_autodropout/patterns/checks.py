@@ -36,6 +36,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
+def check_site_name(site: Any) -> None:
+    """Raises unless `site` can be the name of a site: a text that files, tables and terminals can hold."""
+    if not isinstance(site, str) or not site or not site.isprintable():
+        raise ValueError(f"Expected site names to be non-empty strings. Received: {shown(site)}")
+
+
 def check_int(name: str, value: Any, minimum: int) -> int:
     """Returns `value` as a Python int, at least `minimum`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < minimum:
