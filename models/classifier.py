@@ -68,7 +68,7 @@ def image_classifier(
             return keras.layers.Identity()
         config = layer.get_config() | changed
         for kernel in _KERNELS:
-            if initializer := config.get(f"{kernel}_initializer"):
+            if initializer := config.get("_".join((kernel, "initializer"))):
                 initializer["config"]["seed"] = site_seed(seed, "weights", config["name"])
                 config[f"{kernel}_regularizer"] = keras.regularizers.L2(weight_decay) if weight_decay else None
         return type(layer).from_config(config)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tf_autodropout.patterns.checks import printable
 
-_SHOWN = 300  # characters of a reason, which may quote the file
+_SHOWN = 300  # characters
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -47,8 +47,12 @@ def gone(place: Path) -> StorageError:
 
 def damaged(place: Path, reason: object) -> LedgerError:
     """The error for what cannot have been written by this package."""
-    said = printable(" ".join(str(reason).split()))
-    return LedgerError(f"{place} is damaged: {said[:_SHOWN]}; go on from a copy, or begin a new run elsewhere")
+    return LedgerError(f"{place} is damaged: {one_line(reason)}; go on from a copy, or begin a new run elsewhere")
+
+
+def one_line(reason: object) -> str:
+    """Returns a reason as a message has it: SQLite quotes the file."""
+    return printable(" ".join(str(reason).split()))[:_SHOWN]
 
 
 def _full(place: Path, reason: str) -> StorageError:
@@ -68,7 +72,7 @@ def from_sqlite(error: sqlite3.DatabaseError, place: Path) -> LedgerError | Stor
     if not place.exists():
         return gone(place)
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-        return _full(place, str(error))
+        return _full(place, one_line(error))
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-        return LedgerError(f"cannot write to {place}: {error}")
+        return LedgerError(f"cannot write to {place}: {one_line(error)}")
     return damaged(place, error)

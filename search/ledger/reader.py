@@ -8,7 +8,7 @@ from typing import Any
 
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.core import LEARNING_CURVE, Status, Suggestion, Trial
-from tf_autodropout.search.ledger.errors import LedgerError, StorageError, damaged, from_sqlite
+from tf_autodropout.search.ledger.errors import LedgerError, StorageError, damaged, from_sqlite, one_line
 from tf_autodropout.search.ledger.integrity import check_file
 from tf_autodropout.search.ledger.schema import FILE_NAME, FINAL, stored_config
 
@@ -173,7 +173,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         log = path.with_name(f"{path.name}-wal")
         if log.exists() and log.stat().st_size:
             raise LedgerError(
-                f"{path} has unfinished writes beside it, and cannot be read from here: {error}"
+                f"{path} has unfinished writes beside it, and cannot be read from here: {one_line(error)}"
             ) from None
         db = sqlite3.connect(f"{address}&immutable=1", uri=True, isolation_level=None)
     return db

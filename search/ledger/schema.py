@@ -10,7 +10,7 @@ from typing import Any
 
 import tf_autodropout
 from tf_autodropout.search.core import Status
-from tf_autodropout.search.ledger.errors import LedgerError, StorageError, damaged, from_sqlite
+from tf_autodropout.search.ledger.errors import LedgerError, StorageError, damaged, from_sqlite, one_line
 
 SCHEMA_VERSION = 3
 FILE_NAME = "ledger.sqlite"
@@ -115,7 +115,9 @@ def stored_config(directory: Path) -> dict[str, Any] | None:
         return json.loads(value)
     except sqlite3.DatabaseError as error:
         found = from_sqlite(error, path)
-        raise found if isinstance(found, StorageError) else LedgerError(f"{path} is not a ledger: {error}") from None
+        raise (
+            found if isinstance(found, StorageError) else LedgerError(f"{path} is not a ledger: {one_line(error)}")
+        ) from None
     except TypeError:
         raise damaged(path, "it has no config") from None
 
