@@ -242,3 +242,28 @@ def test_a_train_step_with_every_kind_of_pattern_is_legal_on_a_tpu(mutable):
     before = [variable.numpy() for variable in model.trainable_variables]
     assert np.isfinite(step(*arguments))
     assert any((variable.numpy() != old).any() for variable, old in zip(model.trainable_variables, before, strict=True))
+
+
+def test_what_a_compiled_pass_returns_says_its_shape_in_the_graph():
+    # TensorFlow's optimizer does not look into a compiled function. Without its shape a square after it stayed a power:
+    # 10 % of the step of a Llama.
+    layer = tad.PatternDropout(tad.members.word_dropout(0.1))
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 128, 512))])
+    def step(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, training=True)
+            loss = tf.reduce_sum(y**2)
+        return loss, tape.gradient(loss, x)
+
+    graph = step.get_concrete_function().graph.as_graph_def()
+    nodes = {node.name: node for node in graph.node}
+    compiled = {name for name, node in nodes.items() if node.attr["_XlaMustCompile"].b}
+    assert len(compiled) == 3  # the draw, forward, backward
+    for node in graph.node:
+        for source in node.input:
+            if source.split(":")[0] in compiled:
+                assert node.op == "EnsureShape", node
+    shapes = [[dim.size for dim in node.attr["shape"].shape.dim] for node in graph.node if node.op == "EnsureShape"]
+    assert shapes.count([-1, 128, 512]) == 2

@@ -21,7 +21,9 @@ def fused(function: Callable[..., Any], shape: tf.TensorShape) -> Callable[..., 
     but for the batch, where it would be compiled for each new size; on a TPU, where everything is compiled
     already; and on a Mac's GPU, which XLA does not serve.
 
-    The same function is compiled once for each signature, wherever it is called: layers alike share it.
+    The same function is compiled once for each signature, wherever it is called: layers alike share it. What it
+    returns says its shape in the graph: TensorFlow's optimizer does not look into a compiled function, and leaves
+    powers, sums and fusions behind a tensor of unknown shape as they are.
 
     Args:
         function: Function of tensors that captures none.
@@ -34,7 +36,13 @@ def fused(function: Callable[..., Any], shape: tf.TensorShape) -> Callable[..., 
 
 @functools.lru_cache(_KEPT)
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    return tf.function(function, jit_compile=True, autograph=False)
+    compiled = tf.function(function, jit_compile=True, autograph=False)
+
+    @functools.wraps(function)
+    def call(*tensors: tf.Tensor) -> Any:
+        return tf.nest.map_structure(lambda one: tf.ensure_shape(one, one.shape), compiled(*tensors))
+
+    return call
 
 
 def _compiles() -> bool:
