@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-import tf_autodropout
 from tests.fakes import FakeTask
 from tests.test_ledger import CONFIG, fill
+from tf_autodropout import version
 from tf_autodropout.search import run
 from tf_autodropout.search.core import Outcome, Status
 from tf_autodropout.search.ledger import (
@@ -124,9 +124,9 @@ def test_a_run_of_a_newer_version_is_refused_with_its_number(copy, also):
 
 
 def test_a_run_of_an_older_version_goes_on_and_is_of_this_one_then(copy, monkeypatch):
-    monkeypatch.setattr(tf_autodropout, "__version__", "0.1.1")
+    monkeypatch.setattr(version, "__version__", "0.1.1")
     Ledger(copy, stored_config(copy)).close()
-    monkeypatch.setattr(tf_autodropout, "__version__", "0.1.0")
+    monkeypatch.setattr(version, "__version__", "0.1.0")
     with pytest.raises(LedgerError, match=r"0\.1\.1, which is newer"):
         LedgerReader(copy)
 

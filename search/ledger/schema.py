@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import tf_autodropout
+from tf_autodropout import version as package
 from tf_autodropout.search.core import Status
 from tf_autodropout.search.ledger.errors import LedgerError, StorageError, damaged, from_sqlite, one_line
 
@@ -128,10 +128,10 @@ def check_version(path: Path, schema: int, db: sqlite3.Connection) -> None:
         (made_by,) = db.execute("SELECT value FROM run WHERE key = 'version'").fetchone() or (None,)
     except sqlite3.DatabaseError:
         made_by = None
-    if made_by is not None and _numbers(made_by) > _numbers(tf_autodropout.__version__):
+    if made_by is not None and _numbers(made_by) > _numbers(package.__version__):
         raise LedgerError(
             f"{path} was written by tf_autodropout {made_by}, which is newer than this one, "
-            f"{tf_autodropout.__version__}; go on with that version or a later one"
+            f"{package.__version__}; go on with that version or a later one"
         )
     if schema != SCHEMA_VERSION:
         raise LedgerError(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import tf_autodropout
+from tf_autodropout import version as package
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.core import LEARNING_CURVE, Outcome, Status, Suggestion, Trial
 from tf_autodropout.search.ledger.errors import LedgerError, damaged, gone, storage_errors
@@ -71,7 +71,7 @@ class Ledger(LedgerReader):
                 for statement in SCHEMA.split(";"):
                     self._db.execute(statement)
                 self._set("config", dump(config))
-                self._set("version", tf_autodropout.__version__)
+                self._set("version", package.__version__)
                 self._set("arguments", dump(arguments))
             # From here on the config is in the main file, where it can be read without a trace.
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -86,8 +86,8 @@ class Ledger(LedgerReader):
         self._drop_damaged_checkpoint()
         if arguments and arguments != self.arguments():
             self._set("arguments", dump(arguments))
-        if self._stored("version") != tf_autodropout.__version__:
-            self._set("version", tf_autodropout.__version__)
+        if self._stored("version") != package.__version__:
+            self._set("version", package.__version__)
 
     def _drop_damaged_checkpoint(self) -> None:
         """Goes back to the older checkpoint, or to the beginning, if the newest one is not what was written."""
