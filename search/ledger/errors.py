@@ -9,6 +9,8 @@ from pathlib import Path
 from tf_autodropout.patterns.checks import printable
 
 _SHOWN = 300  # characters
+# Python reads SQLite's messages as UTF-8, and those on a damaged file quote it.
+OF_SQLITE = (sqlite3.DatabaseError, UnicodeDecodeError)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -30,7 +32,7 @@ def storage_errors(place: Path) -> Iterator[None]:
     """
     try:
         yield
-    except sqlite3.DatabaseError as error:
+    except OF_SQLITE as error:
         raise from_sqlite(error, place) from None
     except OSError as error:
         if not place.exists():
@@ -61,7 +63,7 @@ def _full(place: Path, reason: str) -> StorageError:
     )
 
 
-def from_sqlite(error: sqlite3.DatabaseError, place: Path) -> LedgerError | StorageError:
+def from_sqlite(error: Exception, place: Path) -> LedgerError | StorageError:
     """The error for what SQLite says of a file."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the higher bits tell kinds of it
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):

@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 
 from tf_autodropout.search.core import Status
-from tf_autodropout.search.ledger.errors import damaged, from_sqlite
+from tf_autodropout.search.ledger.errors import OF_SQLITE, damaged, from_sqlite
 from tf_autodropout.search.ledger.schema import SCHEMA, digest
 
 _STATUSES = ", ".join(f"'{status.value}'" for status in Status)
@@ -53,5 +53,5 @@ def check_file(db: sqlite3.Connection, path: Path) -> None:
         for name, seed, metrics, checksum in db.execute("SELECT name, seed, metrics, digest FROM evaluations"):
             if digest(name, seed, metrics) != checksum:
                 raise damaged(path, f"a training after the search, of '{name}', is not what was written")
-    except sqlite3.DatabaseError as error:
+    except OF_SQLITE as error:
         raise from_sqlite(error, path) from None

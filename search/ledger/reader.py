@@ -8,7 +8,7 @@ from typing import Any
 
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.core import LEARNING_CURVE, Status, Suggestion, Trial
-from tf_autodropout.search.ledger.errors import LedgerError, StorageError, damaged, from_sqlite, one_line
+from tf_autodropout.search.ledger.errors import OF_SQLITE, LedgerError, StorageError, damaged, from_sqlite, one_line
 from tf_autodropout.search.ledger.integrity import check_file
 from tf_autodropout.search.ledger.schema import FILE_NAME, FINAL, stored_config
 
@@ -89,7 +89,7 @@ class LedgerReader:
         while True:
             try:
                 row = cursor.fetchone()
-            except sqlite3.DatabaseError as error:
+            except OF_SQLITE as error:
                 raise from_sqlite(error, self._file) from None
             if row is None:
                 return
@@ -130,7 +130,7 @@ class LedgerReader:
     def _read(self, query: str, *values: Any) -> list[Any]:
         try:
             return self._db.execute(query, values).fetchall()
-        except sqlite3.DatabaseError as error:
+        except OF_SQLITE as error:
             raise from_sqlite(error, self._file) from None
 
     def _read_json(self, text: Any) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(address, uri=True, isolation_level=None)
     try:
         db.execute("SELECT 1 FROM run")
-    except sqlite3.OperationalError as error:  # SQLite writes its index of a write-ahead log beside the file
+    except OF_SQLITE as error:  # SQLite writes its index of a write-ahead log beside the file
         db.close()
         if isinstance(found := from_sqlite(error, path), StorageError):
             raise found from None

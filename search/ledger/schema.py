@@ -10,7 +10,7 @@ from typing import Any
 
 from tf_autodropout import version as package
 from tf_autodropout.search.core import Status
-from tf_autodropout.search.ledger.errors import LedgerError, StorageError, damaged, from_sqlite, one_line
+from tf_autodropout.search.ledger.errors import OF_SQLITE, LedgerError, StorageError, damaged, from_sqlite, one_line
 
 SCHEMA_VERSION = 3
 FILE_NAME = "ledger.sqlite"
@@ -113,7 +113,7 @@ def stored_config(directory: Path) -> dict[str, Any] | None:
         if digest("config", value) != checksum:
             raise damaged(path, "the run's config is not what was written")
         return json.loads(value)
-    except sqlite3.DatabaseError as error:
+    except OF_SQLITE as error:
         found = from_sqlite(error, path)
         raise (
             found if isinstance(found, StorageError) else LedgerError(f"{path} is not a ledger: {one_line(error)}")
@@ -126,7 +126,7 @@ def check_version(path: Path, schema: int, db: sqlite3.Connection) -> None:
     """Raises `LedgerError` for a ledger of other tables, or that a newer version of this package has written."""
     try:
         (made_by,) = db.execute("SELECT value FROM run WHERE key = 'version'").fetchone() or (None,)
-    except sqlite3.DatabaseError:
+    except OF_SQLITE:
         made_by = None
     if made_by is not None and _numbers(made_by) > _numbers(package.__version__):
         raise LedgerError(
