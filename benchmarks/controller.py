@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from environment import environment
 
-from tf_autodropout.models.wide_resnet import wide_resnet_sites
+import tf_autodropout as tad
 from tf_autodropout.search.searchers.controller import Controller
 from tf_autodropout.search.searchers.learner import Learner
 from tf_autodropout.search.space import SearchSpace
@@ -29,7 +29,7 @@ def milliseconds(call: Callable[[int], object]) -> tuple[float, float]:
 
 def main() -> None:
     """Prints the table as Markdown."""
-    space = SearchSpace(wide_resnet_sites(28, 10))
+    space = SearchSpace(tad.sites(tad.models.wide_resnet(28, 10)).as_sites())
     controller = Controller(space.vocabulary_sizes)
     learner = Learner(controller)
     tokens, log_prob = (x.numpy() for x in controller.sample(16, (1, 0)))

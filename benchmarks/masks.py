@@ -25,7 +25,6 @@ import tensorflow as tf
 from environment import environment
 
 import tf_autodropout as tad
-from tf_autodropout.models.wide_resnet import wide_resnet_sites
 from tf_autodropout.patterns.document import write_text
 
 SPATIAL = (64, 32, 32, 64)
@@ -211,8 +210,8 @@ def at_every_batch_norm(make: Callable[[], keras.layers.Layer] | None) -> keras.
     """Returns WRN-28-2 with a new layer at every batch-norm."""
     if make is None:
         return tad.models.wide_resnet(28, 2)
-    sites = [site.name for site in wide_resnet_sites(28, 2)]
-    model = tad.models.wide_resnet(28, 2, patterns=dict.fromkeys(sites, tad.ConvPattern(1)))
+    model = tad.models.wide_resnet(28, 2)
+    model = tad.models.wide_resnet(28, 2, patterns={site.name: tad.ConvPattern(1) for site in tad.sites(model)})
 
     def exchanged(layer: keras.layers.Layer) -> keras.layers.Layer:
         # The pattern layers on skip connections are identities, and stay so.

@@ -28,7 +28,7 @@ from typing import Any
 
 from environment import environment
 
-from tf_autodropout.models.transformer_lm import transformer_sites
+import tf_autodropout as tad
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.patterns.document import write_text
 from tf_autodropout.search.core import Call, Observer, Outcome, Status, Trial
@@ -126,7 +126,7 @@ def memory() -> tuple[float, float]:
 
 def measure_scale(out: Path, trials: int, in_flight: int) -> dict[str, float]:
     """Runs the whole search once; returns the figures of the table."""
-    space = SearchSpace(transformer_sites(32, 128))
+    space = SearchSpace(tad.sites(tad.models.transformer_lm(1000, 32, hidden_dim=128)).as_sites())
     searcher, config = Reinforce(space, 0), {"task": {"name": "simulated"}}
     workers = SimulatedWorkers([lambda u: 20 + 40 * u] * in_flight)
     ledger = Ledger(out, config)
@@ -167,7 +167,7 @@ def measure_scale(out: Path, trials: int, in_flight: int) -> dict[str, float]:
 
 def measure_stragglers(out: Path, trials: int, workers: int) -> dict[str, float]:
     """Returns throughputs in trials per simulated hour, half of the workers 10 times slower."""
-    space = SearchSpace(transformer_sites(32, 128))
+    space = SearchSpace(tad.sites(tad.models.transformer_lm(1000, 32, hidden_dim=128)).as_sites())
     minutes = [(lambda u: 4.0)] * (workers // 2) + [(lambda u: 40.0)] * (workers - workers // 2)
     engine = SimulatedWorkers(minutes)
     ledger = Ledger(out, {"task": {"name": "simulated"}})

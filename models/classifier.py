@@ -1,11 +1,13 @@
 """From a backbone of keras-cv or KerasHub to a classifier with readable names and seeded weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 
 from tf_autodropout.layers import site_seed
+from tf_autodropout.patterns import ConvPattern, patterns_for
+from tf_autodropout.surgery import regularize, sites
 
 Change = Callable[[str], dict[str, Any] | None]  # see `image_classifier`
 Backbone = tuple[keras.Model, Change]
@@ -38,6 +40,8 @@ def image_classifier(
     weight_decay: float,
     seed: int,
     name: str,
+    patterns: Mapping[str, ConvPattern] | None = None,
+    mutable: bool = False,
 ) -> keras.Model:
     """Builds a classifier, images in, logits out, after a backbone: average pooling and one dense layer.
 
@@ -49,9 +53,15 @@ def image_classifier(
         weight_decay: L2 factor on the kernels of the convolutions, added to the loss.
         seed: Seeds the initial weights, each by its layer's new name.
         name: Name of the model.
+        patterns: Site to `ConvPattern`.
+        mutable: Have a layer at every site, its pattern in variables.
 
     Returns:
         `keras.Model` from `(N, H, W, channels)` to float32 logits `(N, num_classes)`.
+
+    Raises:
+        ValueError: an unknown site.
+        TypeError: a pattern that is no `ConvPattern`.
 
     Example:
         >>> import keras
@@ -84,4 +94,8 @@ def image_classifier(
         kernel_initializer=keras.initializers.GlorotUniform(seed=site_seed(seed, "weights", "classifier")),
         name="classifier",
     )(h)
-    return keras.Model(images, logits, name=name)
+    model = keras.Model(images, logits, name=name)
+    if not patterns and not mutable:
+        return model
+    chosen = patterns_for([site.name for site in sites(model)], ConvPattern, patterns)
+    return regularize(model, chosen, seed, mutable, in_place=True)

@@ -1,6 +1,5 @@
 """EfficientNet B0 to B7 with a pattern site at every batch normalization."""
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -9,9 +8,8 @@ import keras
 
 from tf_autodropout.models.arguments import check_image_shape, check_width
 from tf_autodropout.models.classifier import Backbone, first_that_imports, image_classifier
-from tf_autodropout.patterns import ConvPattern, Site, patterns_for
+from tf_autodropout.patterns import ConvPattern
 from tf_autodropout.patterns.checks import check_int, invalid
-from tf_autodropout.surgery import regularize
 
 
 class _Variant(NamedTuple):
@@ -49,8 +47,6 @@ _STAGES = (
     _Stage(5, 4, 112, 192, 6, 2),
     _Stage(3, 1, 192, 320, 6, 1),
 )
-_TOP_FILTERS = 1280
-_DIVISOR = 8  # filters come in multiples of it
 _SQUEEZE = 0.25  # filters inside squeeze and excitation, of the block's input
 _SMALLEST = 32  # pixels: the product of all strides
 
@@ -106,17 +102,18 @@ def efficientnet(
         Tan and Le, EfficientNet, ICML 2019; sites: Pham and Le, AutoDropout, AAAI 2021, Section
         "Search Space".
     """
-    sites = efficientnet_sites(variant, input_shape, width)
-    chosen = patterns_for([site.name for site in sites], ConvPattern, patterns)
+    if variant not in _VARIANTS:
+        raise invalid("variant", f"one of {', '.join(_VARIANTS)}", variant)
+    check_width(width)
+    input_shape = input_shape or _resolution(variant)
+    check_image_shape(input_shape, _SMALLEST)
     check_int("num_classes", num_classes, 1)
     factor, depth = _VARIANTS[variant].width * width, _VARIANTS[variant].depth
-    shape = input_shape or _resolution(variant)
     backbone, change = first_that_imports(
-        lambda: _of_keras_cv(factor, depth, shape), lambda: _of_keras_hub(factor, depth, shape)
+        lambda: _of_keras_cv(factor, depth, input_shape), lambda: _of_keras_hub(factor, depth, input_shape)
     )
     name = name or f"efficientnet_{variant}"
-    model = image_classifier(backbone, change, num_classes, weight_decay, seed, name)
-    return regularize(model, chosen, seed, mutable, in_place=True) if chosen or mutable else model
+    return image_classifier(backbone, change, num_classes, weight_decay, seed, name, patterns, mutable)
 
 
 _STACKS = {
@@ -162,60 +159,8 @@ def _of_keras_hub(width: float, depth: float, shape: tuple[int, int, int]) -> Ba
     return backbone, _change
 
 
-def efficientnet_sites(
-    variant: str = "b0", input_shape: tuple[int, int, int] | None = None, width: float = 1.0
-) -> tuple[Site, ...]:
-    """Returns the sites of `efficientnet`, in the order of the network.
-
-    Args:
-        variant: As for `efficientnet`.
-        input_shape: As for `efficientnet`.
-        width: As for `efficientnet`.
-
-    Returns:
-        Three sites a block, two in the first stage, `stem_bn` and `top_bn`: 49 for B0.
-
-    Raises:
-        ValueError: an unknown variant, a bad width or shape.
-
-    Example:
-        >>> from tf_autodropout.models.efficient_net import efficientnet_sites
-        >>> efficientnet_sites("b7")[-1].shape
-        (19, 19, 2560)
-    """
-    if variant not in _VARIANTS:
-        raise invalid("variant", f"one of {', '.join(_VARIANTS)}", variant)
-    check_width(width)
-    input_shape = input_shape or _resolution(variant)
-    check_image_shape(input_shape, _SMALLEST)
-    factor = _VARIANTS[variant].width * width
-    h, w = (-(-side // 2) for side in input_shape[:2])
-    filters = _filters(_STAGES[0].filters_in, factor)
-    sites = [Site("stem_bn", ConvPattern, (h, w, filters), "stem", "stem")]
-    for number, stage in enumerate(_STAGES, start=1):
-        for block in range(1, math.ceil(stage.blocks * _VARIANTS[variant].depth) + 1):
-            place = f"stage{number}_block{block}"
-            inner = filters * stage.expansion
-            shapes = {"expand_bn": (h, w, inner)} if stage.expansion > 1 else {}
-            if block == 1:
-                h, w = -(-h // stage.stride), -(-w // stage.stride)
-            filters = _filters(stage.filters_out, factor)
-            shapes |= {"depthwise_bn": (h, w, inner), "project_bn": (h, w, filters)}
-            for part, shape in shapes.items():
-                sites.append(Site(f"{place}_{part}", ConvPattern, shape, place, f"stage{number}"))
-    sites.append(Site("top_bn", ConvPattern, (h, w, _filters(_TOP_FILTERS, factor)), "top", "top"))
-    return tuple(sites)
-
-
 def _resolution(variant: str) -> tuple[int, int, int]:
     return _VARIANTS[variant].resolution, _VARIANTS[variant].resolution, 3
-
-
-def _filters(full: int, factor: float) -> int:
-    """Filters times `factor`: the nearest multiple of 8, half up, that is not under 90 % of it."""
-    exact = full * factor
-    rounded = max(_DIVISOR, int(exact + _DIVISOR / 2) // _DIVISOR * _DIVISOR)
-    return rounded + _DIVISOR if rounded < 0.9 * exact else rounded
 
 
 def _change(layer: str) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from tf_autodropout.layers import TRANSFORMER_SITES, site_seed
 from tf_autodropout.models.arguments import check_transformer_sizes
 from tf_autodropout.models.kernels import draw_kernels
 from tf_autodropout.patterns import TransformerPattern, patterns_for
+from tf_autodropout.patterns.checks import check_int
 
 PADDING = 0  # id of the tokens after the end of a sentence
 
@@ -29,6 +30,7 @@ def transformer(
     intermediate_dim: int = 2048,
     share_embeddings: bool = False,
     normalize_first: bool = False,
+    sequence_length: int | None = None,
     patterns: Mapping[str, TransformerPattern] | None = None,
     seed: int = 0,
     mutable: bool = False,
@@ -52,13 +54,14 @@ def transformer(
         share_embeddings: One embedding for source, target and output; for a joint vocabulary.
         normalize_first: Norm before each part, and once more at the end of encoder and decoder, instead of
             after each part as published.
+        sequence_length: Tokens of every source and target; None for any lengths.
         patterns: Site to `TransformerPattern`; sites left out drop nothing.
         seed: Seeds the initial weights and the masks.
         mutable: Keep the patterns' values in variables, see `PatternDropout`.
         name: Name of the model.
 
     Returns:
-        `keras.Model` from `[source, target]`, int32 `(N, S)` and `(N, T)` of any lengths, to float32 logits
+        `keras.Model` from `[source, target]`, int32 `(N, S)` and `(N, T)`, to float32 logits
         `(N, T, target_vocabulary_size)`; logits at `t` see the target up to `t`.
 
     Raises:
@@ -87,6 +90,8 @@ def transformer(
         num_layers=num_layers,
         intermediate_dim=intermediate_dim,
     )
+    if sequence_length is not None:
+        check_int("sequence_length", sequence_length, 1)
     if share_embeddings and source_vocabulary_size != target_vocabulary_size:
         raise ValueError(
             "Expected vocabularies of equal size for share_embeddings=True. "
@@ -117,8 +122,8 @@ def transformer(
         init = keras.initializers.RandomNormal(stddev=hidden_dim**-0.5, seed=site_seed(seed, name))
         return keras_nlp.layers.ReversibleEmbedding(vocabulary_size, hidden_dim, embeddings_initializer=init, name=name)
 
-    source = keras.Input((None,), dtype="int32", name="source")
-    target = keras.Input((None,), dtype="int32", name="target")
+    source = keras.Input((sequence_length,), dtype="int32", name="source")
+    target = keras.Input((sequence_length,), dtype="int32", name="target")
     target_table = table(target_vocabulary_size, "target_embedding")
     source_table = target_table if share_embeddings else table(source_vocabulary_size, "source_embedding")
     padding_mask = keras.ops.not_equal(source, PADDING)  # (N, S)

@@ -8,9 +8,8 @@ import keras
 
 from tf_autodropout.models.arguments import check_image_shape, check_width
 from tf_autodropout.models.classifier import Backbone, first_that_imports, image_classifier
-from tf_autodropout.patterns import ConvPattern, Site, patterns_for
+from tf_autodropout.patterns import ConvPattern
 from tf_autodropout.patterns.checks import check_int, scaled_length
-from tf_autodropout.surgery import regularize
 
 _BLOCKS = (3, 4, 6, 3)
 _STRIDES = (1, 2, 2, 2)
@@ -65,14 +64,14 @@ def resnet50(
         He et al., Deep Residual Learning for Image Recognition, CVPR 2016; sites: Pham and Le,
         AutoDropout, AAAI 2021, Section "Search Space".
     """
-    chosen = patterns_for([site.name for site in resnet50_sites(input_shape, width)], ConvPattern, patterns)
+    check_width(width)
+    check_image_shape(input_shape, _SMALLEST)
     check_int("num_classes", num_classes, 1)
     filters = [scaled_length(full, width) for full in _FILTERS]
     backbone, change = first_that_imports(
         lambda: _of_keras_cv(filters, input_shape), lambda: _of_keras_hub(filters, input_shape)
     )
-    model = image_classifier(backbone, change, num_classes, weight_decay, seed, name or "resnet50")
-    return regularize(model, chosen, seed, mutable, in_place=True) if chosen or mutable else model
+    return image_classifier(backbone, change, num_classes, weight_decay, seed, name or "resnet50", patterns, mutable)
 
 
 def _of_keras_cv(filters: list[int], input_shape: tuple[int, int, int]) -> Backbone:
@@ -121,41 +120,6 @@ def _of_keras_hub(filters: list[int], input_shape: tuple[int, int, int]) -> Back
         return changes | {"name": _readable(f"v2_stack_{stage}_block{block + 1}{part}")}
 
     return backbone, change
-
-
-def resnet50_sites(input_shape: tuple[int, int, int] = (224, 224, 3), width: float = 1.0) -> tuple[Site, ...]:
-    """Returns the 53 sites of `resnet50`, in the order of the network.
-
-    Args:
-        input_shape: As for `resnet50`.
-        width: As for `resnet50`.
-
-    Raises:
-        ValueError: a bad width or shape.
-
-    Example:
-        >>> from tf_autodropout.models.residual_network import resnet50_sites
-        >>> [site.name for site in resnet50_sites()][:3]
-        ['stem_bn', 'stage1_block1_bn1', 'stage1_block1_bn2']
-    """
-    check_width(width)
-    check_image_shape(input_shape, _SMALLEST)
-    h, w = (-(-side // 2) for side in input_shape[:2])
-    sites = [Site("stem_bn", ConvPattern, (h, w, scaled_length(_FILTERS[0], width)), "stem", "stem")]
-    h, w = -(-h // 2), -(-w // 2)  # the pool of the stem
-    for stage, (blocks, stride, full) in enumerate(zip(_BLOCKS, _STRIDES, _FILTERS, strict=True), start=1):
-        filters = scaled_length(full, width)
-        h, w = -(-h // stride), -(-w // stride)
-        for block in range(1, blocks + 1):
-            parts = {"bn1": filters, "bn2": filters}
-            if block == 1:  # new width or resolution: the skip connection is projected
-                parts["project_bn"] = _EXPANSION * filters
-            parts["bn3"] = _EXPANSION * filters
-            place = f"stage{stage}_block{block}"
-            sites += [
-                Site(f"{place}_{part}", ConvPattern, (h, w, c), place, f"stage{stage}") for part, c in parts.items()
-            ]
-    return tuple(sites)
 
 
 def _readable(layer: str) -> str:

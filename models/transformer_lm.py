@@ -8,7 +8,7 @@ import keras
 from tf_autodropout.layers import ATTENTION_SITES, TRANSFORMER_SITES, PatternAttention, PatternDropout, site_seed
 from tf_autodropout.models.arguments import check_transformer_sizes
 from tf_autodropout.models.kernels import draw_kernels
-from tf_autodropout.patterns import Site, TransformerPattern, patterns_for
+from tf_autodropout.patterns import TransformerPattern, patterns_for
 
 
 def transformer_lm(
@@ -117,23 +117,3 @@ def transformer_lm(
     model = keras.Model(tokens, logits, name=name)
     draw_kernels(model, seed)
     return model
-
-
-def transformer_sites(sequence_length: int, hidden_dim: int) -> tuple[Site, ...]:
-    """Returns the seven sites of a Transformer; one pattern per site serves all layers.
-
-    Args:
-        sequence_length: T, tokens per example.
-        hidden_dim: C, features per token.
-
-    Returns:
-        `query`, `key`, `value`, `softmax`, `output` (block `attention`), `ffn` and `residual`.
-
-    Example:
-        >>> from tf_autodropout.models.transformer_lm import transformer_sites
-        >>> [site.name for site in transformer_sites(32, 64)][-2:]
-        ['ffn', 'residual']
-    """
-    shape = (sequence_length, hidden_dim)
-    blocks = {site: "attention" if site in ATTENTION_SITES else site for site in TRANSFORMER_SITES}
-    return tuple(Site(site, TransformerPattern, shape, block, "all") for site, block in blocks.items())

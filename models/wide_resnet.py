@@ -7,7 +7,7 @@ import keras
 
 from tf_autodropout.layers import PatternDropout, site_seed
 from tf_autodropout.models.arguments import check_image_shape
-from tf_autodropout.patterns import ConvPattern, Site, TransformerPattern, patterns_for
+from tf_autodropout.patterns import ConvPattern, TransformerPattern, patterns_for
 from tf_autodropout.patterns.checks import check_int
 
 _STAGES = 3
@@ -61,10 +61,12 @@ def wide_resnet(
         Zagoruyko and Komodakis, Wide Residual Networks, BMVC 2016; sites: Pham and Le,
         AutoDropout, AAAI 2021, Section "Search Space".
     """
-    sites = wide_resnet_sites(depth, width, input_shape)
-    chosen = patterns_for([site.name for site in sites], ConvPattern, patterns)
+    check_wide_resnet_sizes(depth, width, input_shape)
     check_int("num_classes", num_classes, 1)
-    blocks = (depth - 4) // 6
+    stages, blocks = range(1, _STAGES + 1), range(1, (depth - 4) // 6 + 1)
+    places = [f"stage{stage}_block{block}" for stage in stages for block in blocks]
+    sites = [*(f"{place}_{norm}" for place in places for norm in ("bn1", "bn2")), "final_bn"]
+    chosen = patterns_for(sites, ConvPattern, patterns)
 
     def drop(site: str, x: Any, on_skip: bool = False) -> Any:
         where = "skip" if on_skip else "main"
@@ -101,26 +103,25 @@ def wide_resnet(
 
     images = keras.Input(input_shape, name="images")
     h = conv(images, _STEM_FILTERS, 3, 1, "stem")  # (N, H, W, C)
-    for stage in range(1, _STAGES + 1):
-        filters = _STEM_FILTERS * width * 2 ** (stage - 1)
-        for block in range(1, blocks + 1):
-            place = f"stage{stage}_block{block}"
-            stride = 2 if block == 1 and stage > 1 else 1
-            x = norm_drop_relu(h, f"{place}_bn1")
-            if block == 1:  # new width or resolution: project the activated input
-                h = conv(x, filters, 1, stride, f"{place}_project")
-            x = conv(x, filters, 3, stride, f"{place}_conv1")
-            x = norm_drop_relu(x, f"{place}_bn2")
-            if dropout:
-                x = PatternDropout(
-                    TransformerPattern(size=1, rate=dropout),
-                    seed=site_seed(seed, place, "dropout"),
-                    name=f"{place}_dropout",
-                )(x)
-            x = conv(x, filters, 3, 1, f"{place}_conv2")
-            for site in (f"{place}_bn1", f"{place}_bn2"):
-                h = drop(site, h, on_skip=True)
-            h = keras.layers.Add(name=f"{place}_add")([h, x])
+    for index, place in enumerate(places):
+        stage, block = divmod(index, len(blocks))
+        filters = _STEM_FILTERS * width * 2**stage
+        stride = 2 if block == 0 and stage > 0 else 1
+        x = norm_drop_relu(h, f"{place}_bn1")
+        if block == 0:  # new width or resolution: project the activated input
+            h = conv(x, filters, 1, stride, f"{place}_project")
+        x = conv(x, filters, 3, stride, f"{place}_conv1")
+        x = norm_drop_relu(x, f"{place}_bn2")
+        if dropout:
+            x = PatternDropout(
+                TransformerPattern(size=1, rate=dropout),
+                seed=site_seed(seed, place, "dropout"),
+                name=f"{place}_dropout",
+            )(x)
+        x = conv(x, filters, 3, 1, f"{place}_conv2")
+        for site in (f"{place}_bn1", f"{place}_bn2"):
+            h = drop(site, h, on_skip=True)
+        h = keras.layers.Add(name=f"{place}_add")([h, x])
     h = norm_drop_relu(h, "final_bn")
     h = keras.layers.GlobalAveragePooling2D(name="pool")(h)
     logits = keras.layers.Dense(
@@ -131,38 +132,9 @@ def wide_resnet(
     return keras.Model(images, logits, name=name or f"wide_resnet_{depth}_{width}")
 
 
-def wide_resnet_sites(depth: int, width: int, input_shape: tuple[int, int, int] = (32, 32, 3)) -> tuple[Site, ...]:
-    """Returns the sites of `wide_resnet`, in the order of the network.
-
-    Args:
-        depth: As for `wide_resnet`.
-        width: As for `wide_resnet`.
-        input_shape: As for `wide_resnet`.
-
-    Returns:
-        Two sites a block and `final_bn`: 25 for a depth of 28.
-
-    Raises:
-        ValueError: `depth` is not `6 * n + 4`, a bad width or shape.
-
-    Example:
-        >>> from tf_autodropout.models.wide_resnet import wide_resnet_sites
-        >>> len(wide_resnet_sites(28, 10))
-        25
-    """
+def check_wide_resnet_sizes(depth: Any, width: Any, input_shape: Any) -> None:
+    """Raises `ValueError` unless there is a Wide ResNet of this depth, width and shape of images."""
     if not isinstance(depth, int) or depth < 10 or (depth - 4) % 6:
         raise ValueError(f"Invalid value for 'depth'. Expected 6 * n + 4 with n >= 1. Received: depth={depth!r}")
     check_int("width", width, 1)
     check_image_shape(input_shape, 4)
-    sites = []
-    h, w, filters = input_shape[0], input_shape[1], _STEM_FILTERS
-    for stage in range(1, _STAGES + 1):
-        for block in range(1, (depth - 4) // 6 + 1):
-            place = f"stage{stage}_block{block}"
-            sites.append(Site(f"{place}_bn1", ConvPattern, (h, w, filters), place, f"stage{stage}"))
-            filters = _STEM_FILTERS * width * 2 ** (stage - 1)
-            if block == 1 and stage > 1:
-                h, w = -(-h // 2), -(-w // 2)
-            sites.append(Site(f"{place}_bn2", ConvPattern, (h, w, filters), place, f"stage{stage}"))
-    sites.append(Site("final_bn", ConvPattern, (h, w, filters), "final", f"stage{_STAGES}"))
-    return tuple(sites)

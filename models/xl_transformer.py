@@ -9,7 +9,7 @@ from tf_autodropout.layers import ATTENTION_SITES, TRANSFORMER_SITES, PatternDro
 from tf_autodropout.layers.relative_attention import RelativeAttention
 from tf_autodropout.layers.segment_memory import SegmentMemory
 from tf_autodropout.models.arguments import check_transformer_sizes
-from tf_autodropout.patterns import Site, TransformerPattern, patterns_for
+from tf_autodropout.patterns import TransformerPattern, patterns_for
 from tf_autodropout.patterns.checks import check_int
 
 # The published size for Penn Treebank is 24 M parameters; how it is made up was never published, so the numbers
@@ -145,33 +145,4 @@ def transformer_xl(
         {"tokens": tokens, "memory": memory, "remembered": remembered},
         {"logits": logits, "memory": new_memory, "remembered": count},
         name=name,
-    )
-
-
-def transformer_xl_sites(segment_length: int, memory_length: int, hidden_dim: int) -> tuple[Site, ...]:
-    """Returns the seven sites of a Transformer-XL; one pattern per site serves all layers.
-
-    Args:
-        segment_length: T, tokens per segment.
-        memory_length: M, tokens remembered: key, value and softmax have them too.
-        hidden_dim: C, features per token.
-
-    Returns:
-        `query`, `key`, `value`, `softmax`, `output` (block `attention`), `ffn` and `residual`.
-
-    Example:
-        >>> from tf_autodropout.models.xl_transformer import transformer_xl_sites
-        >>> [(site.name, site.shape) for site in transformer_xl_sites(16, 32, 64)][:2]
-        [('query', (16, 64)), ('key', (48, 64))]
-    """
-    keys = ("key", "value", "softmax")
-    return tuple(
-        Site(
-            site,
-            TransformerPattern,
-            (segment_length + memory_length * (site in keys), hidden_dim),
-            "attention" if site in ATTENTION_SITES else site,
-            "all",
-        )
-        for site in TRANSFORMER_SITES
     )

@@ -47,7 +47,8 @@ def whole(tmp_path_factory):
 
 
 def search(directory: Path, trials: int):
-    return run(FakeTask(), trials, directory, searcher="evolution", fresh_seeds=1, finalists=1)  # type: ignore[arg-type]
+    settings = {"searcher": "evolution", "batch": 16, "fresh_seeds": 1, "finalists": 1}
+    return run(FakeTask(), trials, directory, **settings)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 
 import tf_autodropout as tad
+from tests.site_lists import transformer_sites, wide_resnet_sites
 from tf_autodropout.layers import PatternAttention, assign_patterns, pattern_layers
-from tf_autodropout.models.transformer_lm import TRANSFORMER_SITES, transformer_sites
-from tf_autodropout.models.wide_resnet import wide_resnet_sites
+from tf_autodropout.models.transformer_lm import TRANSFORMER_SITES
 
 CONV = tad.ConvPattern(size=1)
 WORDS = tad.TransformerPattern(size=1, share_c=True, rate=0.5)

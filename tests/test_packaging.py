@@ -1,6 +1,8 @@
 """What is installed is what is in the tree."""
 
+import hashlib
 import importlib.metadata
+import os
 import runpy
 import shlex
 import shutil
@@ -12,7 +14,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from unittest import mock
 
-import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -34,43 +35,64 @@ def test_every_package_of_the_tree_is_installed_once() -> None:
 def test_the_version_is_one() -> None:
     import tf_autodropout
 
+    assert f"\nversion: {tf_autodropout.__version__}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
+
     with mock.patch("setuptools.setup") as setup:
         runpy.run_path(str(ROOT / "setup.py"))
     assert setup.call_args.kwargs["version"] == tf_autodropout.__version__
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel and the sdist."""
-    tree = tmp_path_factory.mktemp("built") / "tree"
-    left_out = shutil.ignore_patterns(".*", "build", "dist", "runs", "*.egg-info", "__pycache__")
-    shutil.copytree(ROOT, tree, symlinks=True, ignore=left_out)
-    build = "from setuptools import build_meta as b; b.build_sdist('dist'); b.build_wheel('dist')"
-    made = subprocess.run([sys.executable, "-c", build], cwd=tree, capture_output=True, text=True, timeout=300)
+def build(tree: Path, what: str) -> Path:
+    """Builds a wheel or an sdist of a tree."""
+    code = f"from setuptools import build_meta; build_meta.build_{what}('dist')"
+    made = subprocess.run([sys.executable, "-c", code], cwd=tree, capture_output=True, text=True, timeout=300)
     assert made.returncode == 0, made.stderr
-    return tree / "dist"
+    (file,) = (tree / "dist").glob("*.whl" if what == "wheel" else "*.tar.gz")
+    return file
 
 
-def test_a_built_wheel_holds_the_presets(built: Path) -> None:
+def test_the_sdist_holds_all_and_its_wheel_runs_elsewhere(tmp_path: Path) -> None:
     import tf_autodropout as tad
 
-    (wheel,) = built.glob("*.whl")
+    copied = tmp_path / "copied"
+    left_out = shutil.ignore_patterns(".*", "build", "dist", "runs", "*.egg-info", "__pycache__")
+    shutil.copytree(ROOT, copied, symlinks=True, ignore=left_out)
+    sdist = build(copied, "sdist")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    tree = tmp_path / sdist.name.removesuffix(".tar.gz")
+    for name in ("tests/conftest.py", "tests/fakes.py", "notebooks/01_patterns.ipynb", "CHANGELOG.md", "CITATION.cff",
+                 "docs/index.md", "examples/text.py", "benchmarks/searchers.json", "mkdocs.yml"):  # fmt: skip
+        assert (tree / name).is_file(), name
+    wheel = build(tree, "wheel")
     names = zipfile.ZipFile(wheel).namelist()
     for preset in tad.presets.names():
         assert names.count(f"tf_autodropout/presets/{preset}.json") == 1
     assert "tf_autodropout/models/wide_resnet.py" in names
-    assert not [name for name in names if name.startswith(("tests", "models", "search"))]
+    assets = [path.name for path in (ROOT / "search" / "page" / "assets").iterdir()]
+    assert {"echarts.common.min.js", "echarts.LICENSE", "echarts.NOTICE", "page.html"} <= set(assets)
+    for asset in assets:
+        assert names.count(f"tf_autodropout/search/page/assets/{asset}") == 1
+
+    there = tmp_path / "there"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(there)
+    metadata = next(there.glob("*.dist-info/METADATA")).read_text("utf-8")
+    for line in ("Classifier: Typing :: Typed", "Project-URL: Paper", "Author: "):
+        assert f"\n{line}" in metadata
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    run = "import sys; from tf_autodropout.search.page.page import _asset; print(len(_asset('page.html')), sys.path[0])"
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(there)!r}); {run}"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(len(Path(ROOT, "search/page/assets/page.html").read_text("utf-8"))), str(there)]
 
 
-def test_the_source_distribution_holds_all_that_its_tests_need(built: Path) -> None:
-    (sdist,) = built.glob("*.tar.gz")
-    with tarfile.open(sdist) as archive:
-        names = [name.partition("/")[2] for name in archive.getnames()]
-    assert len(set(names)) == len(names)
-    assert {"tests/conftest.py", "notebooks/01_patterns.ipynb", "CHANGELOG.md", "models/wide_resnet.py"} <= set(names)
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
-    tracked = [name for name in listed.stdout.splitlines() if not name.startswith((".", "tf_autodropout/"))]
-    assert set(tracked) <= set(names) | {one for one in tracked if not (ROOT / one).exists()}
+def test_the_plotting_library_is_the_published_one() -> None:
+    library = (ROOT / "search" / "page" / "assets" / "echarts.common.min.js").read_bytes()
+    # Of the npm package echarts 6.1.0, dist/echarts.common.min.js; to update: npm pack echarts, copy, both numbers.
+    assert hashlib.sha256(library).hexdigest() == "61f13280aba3161f77fc801bf5f9c786f55f10432153a0683fc5cc0700b013d5"
+    assert b't.version="6.1.0"' in library
 
 
 # The lines for a TPU VM, where no plain TensorFlow may be.

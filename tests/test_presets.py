@@ -6,11 +6,9 @@ from pathlib import Path
 import pytest
 
 import tf_autodropout as tad
+from tests.site_lists import efficientnet_sites, resnet50_sites, wide_resnet_sites
 from tf_autodropout.layers import site_seed
-from tf_autodropout.models.efficient_net import efficientnet_sites
-from tf_autodropout.models.residual_network import resnet50_sites
 from tf_autodropout.models.transformer_lm import TRANSFORMER_SITES
-from tf_autodropout.models.wide_resnet import wide_resnet_sites
 from tf_autodropout.search.space import SPACE_VERSION
 
 CLASSIC_SITES = ("softmax", "output", "ffn")
@@ -23,10 +21,11 @@ PRESETS = {
     "transformer-word-0.3": dict.fromkeys(CLASSIC_SITES, tad.members.word_dropout(0.3)),
     "wide-resnet-drop-path-0.1": {"*_bn2": tad.members.drop_path(0.1)},
 }
+SMALL = (64, 64, 3)
 NETWORKS = {
-    "convnet": [wide_resnet_sites(10, 1), resnet50_sites(), efficientnet_sites("b0"), efficientnet_sites("b7")],
-    "resnet": [resnet50_sites(), resnet50_sites(width=0.5)],
-    "wide-resnet": [wide_resnet_sites(10, 1), wide_resnet_sites(28, 10)],
+    "convnet": [wide_resnet_sites(10, 1), resnet50_sites(SMALL, 0.25), efficientnet_sites("b0", SMALL, 0.25)],
+    "resnet": [resnet50_sites(SMALL, 0.25)],
+    "wide-resnet": [wide_resnet_sites(10, 1), wide_resnet_sites(28, 1)],
 }
 
 
@@ -56,7 +55,7 @@ def test_the_globs_match_the_sites_of_their_family(name):
     ((key, pattern),) = PRESETS[name].items()
     for sites in NETWORKS["convnet" if name.startswith("convnet") else name.removesuffix("-drop-path-0.1")]:
         matched = [site for site in sites if fnmatch.fnmatchcase(site.name, key)]
-        blocks = {site.block for site in sites} - {"stem", "final"}
+        blocks = {site.block for site in sites} - {"stem", "head"}
         assert len(matched) == (len(sites) if key == "*" else len(blocks))
         assert {site.kind for site in matched} == {type(pattern)}
 

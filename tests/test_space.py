@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from tf_autodropout.models.transformer_lm import transformer_sites
-from tf_autodropout.models.wide_resnet import wide_resnet_sites
+from tests.site_lists import transformer_sites, wide_resnet_sites
 from tf_autodropout.patterns import ConvPattern, Site, TransformerPattern
 from tf_autodropout.search.space import CONV_GRID, TRANSFORMER_GRID, SearchSpace
 

@@ -6,10 +6,7 @@ import re
 import pytest
 
 import tf_autodropout as tad
-from tf_autodropout.models.efficient_net import efficientnet_sites
-from tf_autodropout.models.residual_network import resnet50_sites
-from tf_autodropout.models.transformer_lm import transformer_sites
-from tf_autodropout.models.wide_resnet import wide_resnet_sites
+from tests.site_lists import efficientnet_sites, resnet50_sites, transformer_sites, wide_resnet_sites
 from tf_autodropout.patterns import Site
 
 # Published for B0 to B7: blocks of the seven stages, and the resolution.
@@ -37,7 +34,7 @@ def half_up(x):
     return math.floor(x + 0.5)
 
 
-@pytest.mark.parametrize("variant", ["b3", "b5", "b7"])
+@pytest.mark.parametrize("variant", ["b3", *(pytest.param(name, marks=pytest.mark.slow) for name in ("b5", "b7"))])
 def test_efficientnet_in_proportion(variant):
     source, target = efficientnet_sites("b0"), efficientnet_sites(variant)
     carried = tad.transfer(marked(source), source, target)
@@ -64,10 +61,10 @@ def test_efficientnet_in_proportion(variant):
 
 
 def test_a_wider_network_takes_the_set_as_it_is():
-    source, target = wide_resnet_sites(28, 2), wide_resnet_sites(28, 10)
+    source, target = wide_resnet_sites(28, 1), wide_resnet_sites(28, 2)
     patterns = marked(source)
     assert tad.transfer(patterns, source, target) == patterns
-    source, target = resnet50_sites(width=0.5), resnet50_sites()
+    source, target = resnet50_sites((64, 64, 3), 0.25), resnet50_sites((64, 64, 3), 0.5)
     patterns = marked(source)
     assert len(patterns) == 53
     assert tad.transfer(patterns, source, target) == patterns
@@ -161,7 +158,7 @@ def test_a_pattern_at_a_site_that_the_source_lacks():
 
 
 def test_a_target_of_another_family():
-    source, target = wide_resnet_sites(10, 1), resnet50_sites()
+    source, target = wide_resnet_sites(10, 1), resnet50_sites((64, 64, 3), 0.25)
     with pytest.raises(ValueError, match=r"^\d+ sites of 'target' have no counterpart.+ in 'source': stem_bn, "):
         tad.transfer(marked(source), source, target)
 

@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 
 import tf_autodropout as tad
+from tests.site_lists import transformer_xl_sites
 from tf_autodropout.layers import assign_patterns, pattern_layers
-from tf_autodropout.models.xl_transformer import PTB, WIKITEXT_2, transformer_xl_sites
+from tf_autodropout.models.xl_transformer import PTB, WIKITEXT_2
 
 V, T, M, C, LAYERS = 11, 4, 6, 8, 2
 SEVEN = ("query", "key", "value", "softmax", "output", "ffn", "residual")
@@ -143,7 +144,7 @@ def test_every_site_acts_while_training_only(model, site: str) -> None:
 
 def test_sites_know_their_tokens() -> None:
     shapes = {site.name: site.shape for site in transformer_xl_sites(T, M, C)}
-    assert shapes == {site: (T + M * (site in ("key", "value", "softmax")), C) for site in SEVEN}
+    assert shapes == {site: (T + M * (site in ("key", "value")), C) for site in SEVEN} | {"softmax": (T + M, T)}
     assert {site.kind for site in transformer_xl_sites(T, M, C)} == {tad.TransformerPattern}
 
 

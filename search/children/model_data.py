@@ -1,5 +1,6 @@
 """What `fit` takes its examples from: arrays, `tf.data`, `PyDataset`, or a function that returns one of them."""
 
+import time
 import zlib
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,6 +15,8 @@ from tf_autodropout.search.children.random_states import random_states
 
 _BATCH_SIZE = 32  # of arrays, as Keras has it
 _READ = 1 << 20  # bytes of an array that its fingerprint reads
+_TIMED, _AFTER = 32, 2  # batches whose reading is timed, and those read before them
+_LONGEST = 2.0  # seconds that this may take
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,14 @@ class ModelData:
         """Whether `fit` has to shuffle what `source` returns: a `PyDataset`, by Python's random state."""
         return self.shuffle and isinstance(x, keras.utils.PyDataset)
 
+    def batches(self) -> int:
+        """Returns the number of batches of an epoch; of a dataset that does not tell it, by reading it."""
+        (x, *_) = self.source()
+        if isinstance(x, keras.utils.PyDataset):
+            return x.num_batches
+        count = int(x.cardinality())
+        return count if count >= 0 else sum(1 for _ in x)
+
     def first_batch(self) -> Any:
         """Returns the inputs of the first batch.
 
@@ -109,6 +120,26 @@ class ModelData:
         if (batch := next(batches, None)) is None:
             raise invalid(self.name, "at least one batch", "none")
         return keras.utils.unpack_x_y_sample_weight(batch)[0]
+
+    def reading_time(self) -> float | None:
+        """Returns the seconds that one batch takes to be read, with nothing else going on; None of what is in memory.
+
+        What a training waits for is at most this share of its time: pipelines read ahead while a step goes on.
+        """
+        if self._is_arrays:
+            return None
+        (x, *others) = self.source()
+        if others:
+            return None
+        batches = (x[place] for place in range(len(x))) if isinstance(x, keras.utils.PyDataset) else iter(x)
+        begin, count = time.perf_counter(), -_AFTER
+        for _ in batches:
+            count += 1
+            if count == 0:
+                begin = time.perf_counter()
+            if count == _TIMED or (count > 0 and time.perf_counter() - begin > _LONGEST):
+                break
+        return (time.perf_counter() - begin) / count if count > 0 else None
 
     def describe(self) -> Any:
         """Returns what tells the data from others, as JSON types: shapes, types, and a checksum of arrays."""

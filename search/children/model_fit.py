@@ -1,6 +1,9 @@
 """One training by `fit`, watched: where it ends, what it shows."""
 
+import inspect
 import math
+import statistics
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,9 +11,17 @@ from typing import Any
 
 import keras
 
+from tf_autodropout.patterns.checks import check_int
 from tf_autodropout.search.children.judge import Judge
 from tf_autodropout.search.children.model_data import ModelData
 from tf_autodropout.search.core import INVALID_REWARD, RUNG_REWARDS, STOPPED_AT, Progress, Rung, unheard
+
+_OF_FIT = tuple(
+    name
+    for name in inspect.signature(keras.Model.fit).parameters
+    if name
+    not in ("self", "x", "y", "sample_weight", "validation_data", "validation_split", "verbose", "initial_epoch")
+)
 
 
 @dataclass(frozen=True)
@@ -22,12 +33,14 @@ class Fitted:
         scores: Metrics on the validation data after the last step; empty if they are to be measured.
         expected: The reward to be expected at the end, of a training that ended at a rung.
         metrics: Rewards at the rungs and so on.
+        step_time: Median over the epochs of the seconds of a batch, validation apart; None if there was no batch.
     """
 
     curve: list[float]
     scores: dict[str, float]
     expected: float | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
+    step_time: float | None = None
 
 
 def fitted(
@@ -84,7 +97,30 @@ def fitted(
         metrics[STOPPED_AT] = watch.judge.done / total
         expected = max(INVALID_REWARD, verdict.expected(watch.judge.rewards[-1]))
     # A callback may have put back the weights of an earlier epoch.
-    return Fitted(watch.curve, {} if own else watch.scores, expected, metrics)
+    return Fitted(watch.curve, {} if own else watch.scores, expected, metrics, watch.step_time)
+
+
+def check_fit(arguments: Mapping[str, Any], steps: int | None) -> None:
+    """Raises unless these are arguments of `fit` that a trial can have.
+
+    Raises:
+        TypeError: an argument that `fit` does not have.
+        ValueError: a number below 1, steps and epochs both.
+    """
+    if unknown := [given for given in arguments if given not in _OF_FIT]:
+        raise TypeError(f"ModelTask got an unexpected argument '{unknown[0]}'. Those of fit: {', '.join(_OF_FIT)}")
+    for number in ("epochs", "batch_size", "validation_batch_size", "steps_per_epoch"):
+        if arguments.get(number) is not None:
+            check_int(number, arguments[number], 1)
+    if steps is not None:
+        check_int("steps", steps, 1)
+        if "epochs" in arguments:
+            raise ValueError("Expected 'steps' or 'epochs', not both.")
+
+
+def all_steps(train: ModelData, arguments: Mapping[str, Any], steps: int | None) -> int:
+    """Returns the steps of a whole training; see `fitted`."""
+    return steps or arguments.get("epochs", 1) * (arguments.get("steps_per_epoch") or train.batches())
 
 
 class _Watch(keras.callbacks.Callback):
@@ -105,8 +141,29 @@ class _Watch(keras.callbacks.Callback):
         self._reward = math.nan
         self._measure = measure
         self.judge = Judge(rungs, total, lambda: self._reward, lambda reward: reward)
+        self._begin, self._batches, self._times = 0.0, 0, []  # type: tuple[float, int, list[float]]
+
+    @property
+    def step_time(self) -> float | None:
+        """Seconds of a batch."""
+        return statistics.median(self._times) if self._times else None
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._begin, self._batches = time.perf_counter(), 0
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._batches = batch + 1
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self._end_training()
+
+    def _end_training(self) -> None:
+        if self._batches:
+            self._times.append((time.perf_counter() - self._begin) / self._batches)
+        self._batches = 0
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        self._end_training()
         logs = logs or {}
         self.curve.append(float(logs.get("loss", math.nan)))
         self.scores = {name: float(value) for name, value in logs.items() if name.startswith("val_")}

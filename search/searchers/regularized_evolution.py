@@ -27,10 +27,11 @@ class RegularizedEvolution(HistorySearcher):
         ValueError: a population or tournament below 1.
 
     Example:
-        >>> from tf_autodropout.models.transformer_lm import transformer_sites
+        >>> import tf_autodropout as tad
         >>> from tf_autodropout.search.searchers import RegularizedEvolution
         >>> from tf_autodropout.search.space import SearchSpace
-        >>> searcher = RegularizedEvolution(SearchSpace(transformer_sites(32, 64)), seed=0)
+        >>> sites = tad.sites(tad.models.transformer_lm(1000, 32)).as_sites()
+        >>> searcher = RegularizedEvolution(SearchSpace(sites), seed=0)
         >>> len(searcher.suggest(1)[0].tokens)
         35
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tf_autodropout.models.wide_resnet import wide_resnet_sites
+from tf_autodropout.models.wide_resnet import check_wide_resnet_sizes
 from tf_autodropout.search.tasks.images import Images, ImageTask, check_split_sizes, standardize
 
 _SIDE = 32
@@ -39,7 +39,7 @@ def cifar10_small_task(
     if image_size < 4 or _SIDE % image_size:
         raise ValueError(f"Invalid value for 'image_size'. Expected 4, 8, 16 or 32. Received: image_size={image_size}")
     check_split_sizes(train_size, valid_size, batch_size, available=50_000)
-    wide_resnet_sites(depth, width, (image_size, image_size, 3))  # refuses a depth before anything is loaded
+    check_wide_resnet_sizes(depth, width, (image_size, image_size, 3))  # before anything is loaded
     (train_x, train_y), (test_x, test_y) = _load(data_dir)
     order = np.random.default_rng(0).permutation(len(train_y))[: train_size + valid_size]
     parts = np.split(order, [train_size])

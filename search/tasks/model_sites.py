@@ -39,13 +39,19 @@ class ModelSites:
         parts = stable_names(model, [part for site, _ in rows for part in (site.block, site.stage)])
         self.patterns: dict[str, Pattern] = {site.name: site.pattern_type() for site in chosen}
         self._sites = {
-            (site.kind if site.is_role else stable[site.name]): (site, parts[site.block], parts[site.stage])
+            site.kind if site.is_role else stable[site.name]: (site, [parts.get(one, one) for one in site.shared_parts])
             for site in reversed(chosen)
         }
         # Names for the search to those in the model; one pattern serves all sites of a role.
-        self.own_names = {
-            name: site.kind if site.is_role else site.name for name, (site, *_) in reversed(self._sites.items())
+        self.own_names = {name: site.shared_name for name, (site, *_) in reversed(self._sites.items())}
+
+    @property
+    def branch_ends(self) -> list[str]:
+        """The last site of each block that ends at an Add with a skip connection, for maps."""
+        ends = {
+            site.block: name for name, (site, *_) in reversed(self._sites.items()) if site.at_add and not site.is_role
         }
+        return list(ends.values())
 
     def with_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Site, ...]:
         """Returns the sites for a `SearchSpace`. A map of a single cell is none: whatever drops there drops everything.
@@ -55,10 +61,10 @@ class ModelSites:
         """
         found = []
         for name, own in self.own_names.items():
-            site, block, stage = self._sites[name]
+            site, parts = self._sites[name]
             single = site.pattern_type is ConvPattern and max(shapes.get(own, (1, 1))[:-1]) == 1
             if own in shapes and not single:
-                found.append(Site(name, site.pattern_type, shapes[own], block, stage))
+                found.append(Site(name, site.pattern_type, shapes[own], *parts))
         return tuple(found)
 
 

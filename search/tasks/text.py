@@ -1,4 +1,4 @@
-"""Language modelling on a list of token ids: the child, the reward, the classics."""
+"""Language modelling on a list of token ids: the child and the reward."""
 
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -9,17 +9,15 @@ import numpy as np
 import tensorflow as tf
 
 from tf_autodropout.models import transformer_lm
-from tf_autodropout.models.transformer_lm import transformer_sites
-from tf_autodropout.patterns import PatternSet, members
 from tf_autodropout.patterns.checks import invalid
 from tf_autodropout.search.children.child import Child, Split
 from tf_autodropout.search.children.child_task import ChildTask
 from tf_autodropout.search.core import Opponent
 from tf_autodropout.search.space import SearchSpace
 from tf_autodropout.search.tasks.data.corpus import Corpus
+from tf_autodropout.surgery import sites
 
 REWARD_SCALE = 80.0  # the paper's reward for language models is 80 / ValidPPL
-CLASSIC_SITES = ("softmax", "output", "ffn")
 _EVALUATION_BATCH = 128
 
 
@@ -62,7 +60,8 @@ class TextTask(ChildTask):
 
     @cached_property
     def space(self) -> SearchSpace:
-        return SearchSpace(transformer_sites(self.sequence_length, self.hidden_dim), self.granularity)
+        model = transformer_lm(1, self.sequence_length, 1, self.hidden_dim, self.num_heads, 1)  # one pattern a role
+        return SearchSpace(sites(model).as_sites(), self.granularity)
 
     def child_for(self, opponent: Opponent) -> Child:
         return self.child
@@ -72,14 +71,6 @@ class TextTask(ChildTask):
 
     def reward(self, measure: float) -> float:
         return REWARD_SCALE / measure
-
-    def opponents(self) -> list[Opponent]:
-        return [
-            Opponent("no dropout", PatternSet({})),
-            classic("Dropout", 0.2),
-            classic("Variational Dropout", 0.2),
-            classic("Word Dropout", 0.1),
-        ]
 
     def describe(self) -> dict[str, Any]:
         settings = {k: v for k, v in asdict(self).items() if k != "corpus"}
@@ -127,21 +118,6 @@ class TextTask(ChildTask):
 
     def _perplexity(self, split: Split) -> float:
         return float(np.exp(self.child.evaluate(split, sequence_loss, _EVALUATION_BATCH)["loss"]))
-
-
-def classic(name: str, rate: float) -> Opponent:
-    """Returns a classic member of the pattern space, at softmax, output and ffn.
-
-    Args:
-        name: `"Dropout"`, `"Variational Dropout"` or `"Word Dropout"`.
-        rate: Drop probability.
-    """
-    member = {
-        "Dropout": members.dropout,
-        "Variational Dropout": members.variational_dropout,
-        "Word Dropout": members.word_dropout,
-    }[name]
-    return Opponent(f"{name}({rate:g})", PatternSet(dict.fromkeys(CLASSIC_SITES, member(rate))))
 
 
 def token_loss(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""Translation: the child, the reward, the classics."""
+"""Translation: the child and the reward."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -10,8 +10,6 @@ import sacrebleu
 import tensorflow as tf
 
 from tf_autodropout.models import BeamSearch, transformer
-from tf_autodropout.models.transformer_lm import transformer_sites
-from tf_autodropout.patterns import PatternSet
 from tf_autodropout.patterns.checks import invalid
 from tf_autodropout.search.children.child import Child, Split
 from tf_autodropout.search.children.child_task import ChildTask
@@ -19,7 +17,7 @@ from tf_autodropout.search.core import Opponent
 from tf_autodropout.search.space import SearchSpace
 from tf_autodropout.search.tasks.data.parallel_text import ParallelText
 from tf_autodropout.search.tasks.data.subwords import END, PADDING, START, Subwords, padded
-from tf_autodropout.search.tasks.text import classic
+from tf_autodropout.surgery import sites
 
 _DECODING_BATCH = 128
 _LENGTH_STEP = 16  # sources are padded to multiples of it: a few static shapes for all lengths
@@ -92,7 +90,9 @@ class TranslationTask(ChildTask):
 
     @cached_property
     def space(self) -> SearchSpace:
-        return SearchSpace(transformer_sites(self.max_length, self.hidden_dim), self.granularity)
+        length = self.max_length
+        model = transformer(1, 1, 1, self.hidden_dim, self.num_heads, 1, sequence_length=length)  # one pattern a role
+        return SearchSpace(sites(model).as_sites(), self.granularity)
 
     def child_for(self, opponent: Opponent) -> Child:
         return self.child
@@ -109,10 +109,6 @@ class TranslationTask(ChildTask):
         source, references = (side[:count] for side in self.text.test)
         rows = zip(source, self.translate(source, self.beams), references, strict=True)
         return [dict(zip(("source", "translation", "reference"), row, strict=True)) for row in rows]
-
-    def opponents(self) -> list[Opponent]:
-        names = ("Dropout", "Variational Dropout", "Word Dropout")
-        return [Opponent("no dropout", PatternSet({})), *(classic(name, 0.1) for name in names)]
 
     def describe(self) -> dict[str, Any]:
         settings = {k: v for k, v in asdict(self).items() if k != "text"}

@@ -7,11 +7,11 @@ import keras
 import numpy as np
 
 from tf_autodropout.models import transformer_xl
-from tf_autodropout.models.xl_transformer import transformer_xl_sites
 from tf_autodropout.search.children.child import Split
 from tf_autodropout.search.children.segment_child import SegmentChild, segments
 from tf_autodropout.search.space import SearchSpace
 from tf_autodropout.search.tasks.text import TextTask, sequence_loss, token_loss
+from tf_autodropout.surgery import sites
 
 _EVALUATION_STREAMS = 16
 
@@ -42,8 +42,9 @@ class XLTextTask(TextTask):
 
     @cached_property
     def space(self) -> SearchSpace:
-        sites = transformer_xl_sites(self.sequence_length, self.memory_length, self.hidden_dim)
-        return SearchSpace(sites, self.granularity)
+        lengths = self.sequence_length, self.memory_length
+        model = transformer_xl(1, *lengths, 1, self.hidden_dim, self.num_heads, 1)  # one pattern a role
+        return SearchSpace(sites(model).as_sites(), self.granularity)
 
     @cached_property
     def child(self) -> SegmentChild:

@@ -9,7 +9,7 @@ from rich.status import Status
 
 from tf_autodropout.patterns.checks import printable
 from tf_autodropout.search import core
-from tf_autodropout.search.core import STOPPED_AT, Observer, Trial
+from tf_autodropout.search.core import INPUT_SHARE, STOPPED_AT, Observer, Trial
 
 
 class ProgressLine(Observer):
@@ -25,6 +25,7 @@ class ProgressLine(Observer):
     def __init__(self, console: Console, title: str, total: int, before: Status | None = None) -> None:
         self._console, self._title, self._total, self._before = console, title, total, before
         self._done, self._best, self._baseline = 0, None, None  # type: tuple[int, float | None, float | None]
+        self._input_share: float | None = None
         self._progress = Progress(
             TextColumn("trials"),
             BarColumn(bar_width=24),
@@ -52,6 +53,7 @@ class ProgressLine(Observer):
         self._done += 1
         if trial.status is core.Status.FINISHED and trial.reward is not None:
             self._best = trial.reward if self._best is None else max(self._best, trial.reward)
+        self._input_share = trial.metrics.get(INPUT_SHARE, self._input_share)
         self._progress.update(self._task, completed=self._done, note=self._note())
         if trial.status not in (core.Status.FINISHED, core.Status.STOPPED):
             reason = printable(str(trial.metrics.get("error")))
@@ -72,4 +74,5 @@ class ProgressLine(Observer):
     def _note(self) -> str:
         best = "-" if self._best is None else f"{self._best:.4f}"
         baseline = "-" if self._baseline is None else f"{self._baseline:.4f}"
-        return f"best {best}  baseline {baseline}"
+        reading = "" if self._input_share is None else f"  input {min(self._input_share, 1):.0%}"
+        return f"best {best}  baseline {baseline}{reading}"

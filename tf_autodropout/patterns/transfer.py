@@ -47,10 +47,10 @@ def transfer(patterns: PatternSet, source: Sequence[Site], target: Sequence[Site
 
     Example:
         >>> import tf_autodropout as tad
-        >>> from tf_autodropout.models.wide_resnet import wide_resnet_sites
         >>> found = tad.PatternSet({"stage3_block1_bn2": tad.ConvPattern(size=2)})
-        >>> large = tad.transfer(found, wide_resnet_sites(10, 1), wide_resnet_sites(16, 10, (64, 64, 3)))
-        >>> {site: pattern.size for site, pattern in large.items()}
+        >>> small, large = tad.models.wide_resnet(10, 1), tad.models.wide_resnet(16, 2, (64, 64, 3))
+        >>> carried = tad.transfer(found, tad.sites(small).as_sites(), tad.sites(large).as_sites())
+        >>> {site: pattern.size for site, pattern in carried.items()}
         {'stage3_block1_bn2': 4, 'stage3_block2_bn2': 4}
 
     Reference:

@@ -1,6 +1,7 @@
 """Where patterns can go in a model: behind its layers, on its skip connections, and inside some of its layers."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from tf_autodropout.surgery.fitting import BATCH_NORM, CONVOLUTION, LAYER, data_
 from tf_autodropout.surgery.graph import Addition, Graph, first_floating, has_kernel, is_nested
 from tf_autodropout.surgery.site_table import ModelSite
 from tf_autodropout.surgery.structure import Spot, spots
+
+_TELLING = re.compile(r"(stage\d+)(_block\d+)_")
 
 
 @dataclass
@@ -156,6 +159,7 @@ def all_places(model: keras.Model) -> list[Place]:
         if inner_sites(spot.layer):
             units.add(id(spot.layer))
     _name(places)
+    _name_parts(places)
     return places
 
 
@@ -213,6 +217,27 @@ def _name(places: list[Place]) -> None:
         place.name = place.layer.name if unique and not place.is_skip else place.path
         if place.is_skip:
             place.name = f"{place.name}/residual"
+
+
+def _name_parts(places: list[Place]) -> None:
+    """Takes block and stage from the names of layers that tell them, such as `stage2_block1_bn1`.
+
+    Networks have published stages that resolution does not tell apart. What is in no such block, a stem or a head,
+    belongs to the nearest stage of its resolution, before or else behind it; without one it is a stage of its own.
+    """
+    for owner in {id(place.owner): place.owner for place in places if place.resolution}.values():
+        located = [place for place in places if place.resolution and place.owner is owner]
+        told = {id(place): match for place in located if (match := _TELLING.match(place.layer.name))}
+        stages: dict[tuple[Any, ...], str] = {}
+        for place in reversed(located):
+            if match := told.get(id(place)):
+                stages[place.resolution] = match[1]
+        for place in located if told else ():
+            if match := told.get(id(place)):
+                place.block, place.stage = match[1] + match[2], match[1]
+                stages[place.resolution] = place.stage
+            else:
+                place.stage = stages.get(place.resolution, place.block)
 
 
 def _locate(place: Place, graph: Graph, places: list[Place]) -> None:

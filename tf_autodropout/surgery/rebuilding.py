@@ -207,7 +207,7 @@ def _config(model: keras.Model) -> dict[str, Any]:
     """The config of a model, empty for one that has none: that cannot be saved, but it can have patterns."""
     try:
         return model.get_config()
-    except (NotImplementedError, TypeError, ValueError):
+    except Exception:  # whatever somebody's `get_config` raises
         return {}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, overload
 
-from tf_autodropout.layers.site_layers import TRANSFORMER_SITES
+from tf_autodropout.layers.site_layers import ATTENTION_SITES, TRANSFORMER_SITES
 from tf_autodropout.patterns import Pattern, Schedule, Site, TransformerPattern
 from tf_autodropout.patterns.checks import printable
 
@@ -56,6 +56,18 @@ class ModelSite:
         """True for a site that goes by its role: one pattern serves all sites of a kind."""
         return self.kind in TRANSFORMER_SITES
 
+    @property
+    def shared_name(self) -> str:
+        """Its key in a `PatternSet` for the whole model: its role, or its own name."""
+        return self.kind if self.is_role else self.name
+
+    @property
+    def shared_parts(self) -> tuple[str, str]:
+        """Block and stage of `shared_name`: a role is in all blocks, at the attention or at a place of its own."""
+        if not self.is_role:
+            return self.block, self.stage
+        return ("attention" if self.kind in ATTENTION_SITES else self.kind), _ALL
+
 
 @dataclass(frozen=True)
 class Unreachable:
@@ -100,12 +112,12 @@ class SiteTable(Sequence[ModelSite]):
         for row in self:
             if not row.recommended or not row.pattern_types or len(row.shape) < 2:
                 continue
-            name = row.kind if row.is_role else row.name
             if None in row.shape:
                 raise ValueError(f"Site '{row.name}' has the shape {row.shape}. Build the model with fixed sizes.")
             shape = tuple(size for size in row.shape if size is not None)
-            sites.setdefault(name, Site(name, row.pattern_type, shape, row.block, row.stage))
-        return tuple(sites.values())
+            sites.setdefault(row.shared_name, Site(row.shared_name, row.pattern_type, shape, *row.shared_parts))
+        roles = [role for role in TRANSFORMER_SITES if role in sites]  # in one order for all models
+        return (*(sites[role] for role in roles), *(site for name, site in sites.items() if name not in roles))
 
     def __str__(self) -> str:
         cells = [_COLUMNS, *map(_cells, self)]

@@ -15,9 +15,9 @@ from tf_autodropout.visualize.telling import Place
 _PANEL, _GAP, _TITLE, _LABEL, _SCALE, _EDGE = 1.4, 0.12, 0.23, 0.2, 0.45, 0.1  # inches
 _EMPTY = 0.45  # height of a row without pictures
 _CAPTION, _LINE = 8.0, 1.3  # points, and the distance of lines in sizes of the type
-_DROPPED, _KEPT, _BETWEEN = "#1d2a44", "#f7f5f0", "#8fb8de"
-_MASKS = LinearSegmentedColormap.from_list("masks", [_DROPPED, _KEPT]).with_extremes(bad=_BETWEEN)
-_CHANCES = LinearSegmentedColormap.from_list("chances", [_KEPT, "#f2a65a", "#a63d00"]).with_extremes(bad=_BETWEEN)
+_DROPPED, KEPT, _BETWEEN = "#1d2a44", "#f7f5f0", "#8fb8de"
+MASKS = LinearSegmentedColormap.from_list("masks", [_DROPPED, KEPT]).with_extremes(bad=_BETWEEN)
+_CHANCES = LinearSegmentedColormap.from_list("chances", [KEPT, "#f2a65a", "#a63d00"]).with_extremes(bad=_BETWEEN)
 _DARK = 0.6  # of the scale of chances: from here on its text is light
 _MARK = (0.91, 0.22, 0.15)  # a dropped cell on an activation
 _MARK_ALPHA = 0.82
@@ -76,7 +76,7 @@ def new_sheet(places: Sequence[Place], columns: int, empty: Sequence[bool], foot
 def draw_mask(axes: Axes, place: Place, mask: np.ndarray) -> None:
     """Dark where cells are dropped; the title is the share of the cells that is kept."""
     picture = place.view.picture(mask, place.view.origin(mask == 0))
-    axes.imshow(picture, cmap=_MASKS, vmin=0, vmax=1, **_style(place))
+    axes.imshow(picture, cmap=MASKS, vmin=0, vmax=1, **_style(place))
     _title(axes, f"keep {_percent(float(mask.mean()))}")
 
 
