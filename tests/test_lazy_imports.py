@@ -43,7 +43,7 @@ x = np.ones((2, 8, 8, 3), "float32")
 
 def with_everything_blocked(code, *arguments, **kwargs):
     command = [sys.executable, "-c", BLOCK + code, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, **kwargs)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, **kwargs)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout.split()
 
