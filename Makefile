@@ -8,7 +8,7 @@ OUT ?= runs/$(TASK)
 ARGS ?= --engine processes --workers 2
 BIN = $(VENV)/bin
 
-.PHONY: search test lint clean
+.PHONY: search test lint docs clean
 
 search: $(VENV)/installed
 	$(BIN)/tf-autodropout search $(TASK) --trials $(TRIALS) --seed $(SEED) --out $(OUT) $(ARGS)
@@ -24,6 +24,9 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+docs: $(VENV)/installed-docs # build/site/index.html, warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 $(VENV)/installed: setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +36,10 @@ $(VENV)/installed: setup.py pyproject.toml
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --quiet --editable '.[dev]'
+	touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --quiet --editable '.[docs]'
 	touch $@
 
 clean:

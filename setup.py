@@ -18,10 +18,12 @@ packages = [
 ]
 
 REQUIRED = [
-    # Keras 3 children and controllers; 2.20 is the newest TensorFlow for TPU VMs.
+    # Keras 3 children and controllers; 2.20 is the newest TensorFlow for TPU VMs, where it goes by another name: an
+    # extra cannot leave this one out, so docs/search_on_tpu_vms.md has the lines.
     "tensorflow>=2.20,<2.22",
     "keras>=3.15,<4",
-    # Parts of the language models and of the controller (the same code as keras-hub).
+    # Parts of the language models and of the controller (the same code as keras-hub, which it brings and is imported
+    # for its classes and its backbones).
     "keras-nlp>=0.21",
     # Backbones of the ResNet and EfficientNet builders, which import it when they are called. Its last release.
     "keras-cv>=0.9,<0.10",
@@ -38,12 +40,15 @@ REQUIRED = [
     "sacrebleu>=2.4",  # their reward
     "matplotlib>=3.9",
     "numpy>=1.26",
+    "packaging>=23",  # versions that `doctor` compares; keras brings it along
     "rich>=13",
     "click>=8.1",
     "cloudpickle>=3",  # tasks of one's own, sent to worker processes; tensorflow-probability brings it along
     "tensorboard>=2.20,<2.22",
 ]
+DOCUMENTATION = ["mkdocs-material>=9.6,<10", "mkdocs>=1.6,<2", "mkdocstrings[python]>=0.30"]
 DEVELOPMENT = [
+    *DOCUMENTATION,
     "pytest>=8",
     "pytest-xdist>=3.6",  # one process a core: half the time
     "ruff>=0.14",
@@ -52,7 +57,10 @@ DEVELOPMENT = [
     "nbclient>=0.10",
     "ipykernel>=6.29",
     "optuna>=5,<6",
-    "ray>=2.50",
+    "ray>=2.52",
+    "playwright>=1.50",  # drives a Chromium that is there; none: the tests of the page skip
+    "axe-playwright-python>=0.1.4",  # what axe finds wrong for those who do not see the page
+    "ipywidgets>=8.1",
 ]
 
 setup(
@@ -61,17 +69,36 @@ setup(
     description="AutoDropout for TensorFlow: structured dropout patterns, and the search that learns them",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    author="The authors of tf_autodropout",
     license="Apache-2.0",
+    keywords=["dropout", "regularization", "AutoDropout", "AutoML", "TensorFlow", "Keras"],
+    project_urls={"Paper": "https://arxiv.org/abs/2101.01761"},
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11,<3.14",  # TensorFlow 2.21 has no wheels for 3.14
     packages=packages,
     package_dir=FOLDERS,
-    package_data={"tf_autodropout": ["py.typed"], "tf_autodropout.presets": ["*.json"]},
+    package_data={
+        "tf_autodropout": ["py.typed"],
+        "tf_autodropout.presets": ["*.json"],
+        "tf_autodropout.search.page": ["assets/*"],
+    },
     install_requires=REQUIRED,
     extras_require={
-        # On a TPU VM. Newer libtpu aborts with this TensorFlow.
-        "tpu": ["tensorflow-tpu==2.20.0", "libtpu==0.0.14"],
-        "ray": ["ray>=2.50"],
+        # Older ones have no tokens. grpcio asks a cluster for its token mode; tensorboard brings it along.
+        "ray": ["ray>=2.52", "grpcio>=1.62"],
         "tpe": ["optuna>=5,<6"],
+        "docs": DOCUMENTATION,
         "dev": DEVELOPMENT,
     },
     entry_points={"console_scripts": ["tf-autodropout = tf_autodropout.search.terminal.cli:main"]},

@@ -2,7 +2,8 @@
 
 Each measurement is a process of its own, since a compiled function serves every later model. The process builds a
 network of keras.applications at random weights, regularizes it or not, compiles it, and times the first call of
-`train_on_batch` (tracing, compiling, one step) and the median of the steps after it.
+`train_on_batch` (tracing, compiling, one step) and the median of the steps after it. Keras' own Dropout at the same
+places is measured beside it.
 
     python benchmarks/first_step.py            # about 15 minutes on 2 cores
     python benchmarks/first_step.py --models mobilenet --modes graph --repeats 1
@@ -17,11 +18,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from environment import environment
 
 MODELS = {"mobilenet": ("MobileNetV2", 96, 16), "efficientnet": ("EfficientNetB0", 224, 4)}
-PATTERNS = ("plain", "patterns")
+VARIANTS = ("plain", "patterns", "Dropout")
 MODES = ("graph", "XLA")
 BAR, STEPS = 1.5, 12
 
@@ -38,6 +40,13 @@ def measure(model: str, mode: str, variant: str) -> dict[str, float]:
     network = getattr(keras.applications, name)(weights=None, input_shape=(pixels, pixels, 3), classes=10)
     if variant == "patterns":
         network = tad.regularize(network, tad.ConvPattern(size=2, stride=1, repeat=2, rate=0.9))
+    if variant == "Dropout":
+
+        def call(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
+            outputs = layer(*args, **kwargs)
+            return keras.layers.Dropout(0.1)(outputs) if isinstance(layer, keras.layers.BatchNormalization) else outputs
+
+        network = keras.models.clone_model(network, call_function=call)
     network.compile("sgd", "sparse_categorical_crossentropy", jit_compile=mode == "XLA")
     rng = np.random.default_rng(0)
     images, labels = rng.normal(size=(batch, pixels, pixels, 3)).astype("float32"), rng.integers(10, size=batch)
@@ -64,30 +73,30 @@ def main() -> None:
     lines = [
         "# The first step, with patterns at every batch norm and without",
         "",
-        f"{environment()} Command: `python benchmarks/first_step.py`. Median of {options.repeats} pairs of processes.",
+        f"{environment()} Command: `python benchmarks/first_step.py`. Median of {options.repeats} runs.",
         "",
-        "| network | mode | plain, s | patterns, s | ratio | bar | later steps, ratio |",
-        "|---|---|---:|---:|---:|---:|---:|",
+        "| network | mode | plain, s | patterns, s | ratio | bar | Dropout | later steps | Dropout, later |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     print("\n".join(lines[-2:]), flush=True)
     for model in options.models:
         name, pixels, batch = MODELS[model]
         for mode in options.modes:
-            runs: dict[str, list[dict[str, float]]] = {variant: [] for variant in PATTERNS}
+            runs: dict[str, list[dict[str, float]]] = {variant: [] for variant in VARIANTS}
             for _ in range(options.repeats):
-                for variant in PATTERNS:
+                for variant in VARIANTS:
                     command = [sys.executable, __file__, "--one", model, mode, variant]
                     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
                     runs[variant].append(json.loads(printed.splitlines()[-1]))
-            plain, patterns = (statistics.median(run["first"] for run in runs[variant]) for variant in PATTERNS)
-            pairs = zip(*runs.values(), strict=True)
-            first, step = (
-                statistics.median(ratios)
-                for ratios in zip(*((b["first"] / a["first"], b["step"] / a["step"]) for a, b in pairs), strict=True)
-            )
+
+            def ratio(variant: str, what: str, runs: dict[str, list[dict[str, float]]] = runs) -> float:
+                return statistics.median(b[what] / a[what] for a, b in zip(runs["plain"], runs[variant], strict=True))
+
+            plain, patterns = (statistics.median(run["first"] for run in runs[one]) for one in VARIANTS[:2])
             lines.append(
-                f"| {name}, {pixels} pixels, batch {batch} | {mode} | {plain:.1f} | {patterns:.1f} | {first:.2f} | "
-                f"{BAR} | {step:.2f} |"
+                f"| {name}, {pixels} pixels, batch {batch} | {mode} | {plain:.1f} | {patterns:.1f} | "
+                f"{ratio('patterns', 'first'):.2f} | {BAR} | {ratio('Dropout', 'first'):.2f} | "
+                f"{ratio('patterns', 'step'):.2f} | {ratio('Dropout', 'step'):.2f} |"
             )
             print(lines[-1], flush=True)
     if options.table:

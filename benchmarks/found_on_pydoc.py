@@ -28,8 +28,8 @@ from tf_autodropout.search.engines import WorkerProcesses
 from tf_autodropout.search.engines.config import EngineConfig
 from tf_autodropout.search.results.evaluation import work_through
 from tf_autodropout.search.searchers.learner import LearnerConfig
+from tf_autodropout.search.tasks.opponents import classics_for
 from tf_autodropout.search.tasks.registry import make_task
-from tf_autodropout.search.tasks.text import classic
 
 RATES = {
     "Dropout": (0.1, 0.2, 0.3, 0.4),
@@ -75,7 +75,9 @@ def main() -> None:
     store = options.out / "fresh-seeds"
     store.mkdir(parents=True, exist_ok=True)
     nothing = Opponent("no dropout", PatternSet({}))
-    rows = scores([nothing, *(classic(name, rate) for name, rates in RATES.items() for rate in rates)], store)
+    classics = {classic.name: classic for classic in classics_for(make_task("pydoc").space.sites)}
+    rates = [classics[name].everywhere(rate) for name, rates in RATES.items() for rate in rates]
+    rows = scores([nothing, *rates], store)
     tuned = min((name for name in rows if name != "no dropout"), key=lambda name: rows[name]["valid"])
     best = []
     for seed in options.searches:

@@ -125,7 +125,12 @@ def _spread(table: np.ndarray, axes: tuple[int, ...], ndim: int) -> np.ndarray:
 
 
 def search(
-    searcher: Searcher, space: SearchSpace, true_reward: Callable[[np.ndarray], np.ndarray], noise: np.ndarray
+    searcher: Searcher,
+    space: SearchSpace,
+    true_reward: Callable[[np.ndarray], np.ndarray],
+    noise: np.ndarray,
+    capacity: int = C,
+    batch: int = M,
 ) -> np.ndarray:
     """Runs one search.
 
@@ -134,11 +139,13 @@ def search(
         space: Its search space.
         true_reward: Sequences to true rewards.
         noise: What is added to the reward of each trial, `(trials,)`.
+        capacity: C.
+        batch: M.
 
     Returns:
         The true reward of each trial in the order in which they finished, `(trials,)`.
     """
-    unfinished: deque[Suggestion] = deque(searcher.suggest(C))
+    unfinished: deque[Suggestion] = deque(searcher.suggest(capacity))
     finished: list[Trial] = []
     history: list[float] = []
     for number in range(len(noise)):
@@ -148,7 +155,7 @@ def search(
         patterns = space.decode(suggestion.tokens)
         finished.append(Trial(number, suggestion, patterns, Status.FINISHED, attempts=1, reward=reward))
         unfinished.extend(searcher.suggest(1))
-        if len(finished) == M:
+        if len(finished) == batch:
             searcher.update(finished)
             finished = []
     return np.array(history)

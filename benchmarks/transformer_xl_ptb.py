@@ -12,6 +12,7 @@ import sys
 
 from environment import environment
 
+from tf_autodropout.search.tasks.opponents import classics_for
 from tf_autodropout.search.tasks.ptb import ptb_task
 from tf_autodropout.search.train_child import train_child
 
@@ -30,7 +31,8 @@ def main() -> None:
         f"{environment()} {task.steps} steps of {task.batch_size} x {task.sequence_length} tokens, seed {options.seed}."
     )
     print("\n| | validation perplexity | test perplexity | seconds |\n|---|---:|---:|---:|")
-    for opponent in task.opponents()[: options.contenders]:
+    classics = [classic.everywhere(0.1) for classic in classics_for(task.space.sites)]
+    for opponent in [*task.opponents(), *classics][: options.contenders]:
 
         def hear(step: int, steps: int, loss: float) -> None:
             if step % 100 == 0:

@@ -137,18 +137,20 @@ class AutoDropout:
         finally:
             reader.close()
 
-    def compare(self, test_data: Any, seeds: int = 3) -> tuple[Row, ...]:
-        """Retrains the best PatternSet, no dropout and the classics on the same fresh seeds; scores them on test data.
+    def compare(self, test_data: Any, seeds: int = 6, tuning: int | None = None) -> tuple[Row, ...]:
+        """Retrains the best PatternSet and its opponents on the same fresh seeds; scores them on test data.
 
-        What was trained before is not trained again. The table goes to report.md as well.
+        The opponents: no dropout, the classics tuned on validation, random PatternSets, and TrivialPattern. What was
+        trained before is not trained again. The table goes to report.md as well.
 
         Args:
             test_data: As `validation_data` of `fit`.
             seeds: Number of fresh seeds.
+            tuning: Trainings that tune the classics; None for as many as there are trials, 0 for their usual rates.
         """
         task = self._fitted_task()
         task.test_data = ModelData.of(test_data, "test_data")
-        return self._run(task, replace(self._config, fresh_seeds=seeds)).rows
+        return self._run(task, replace(self._config, fresh_seeds=seeds, tuning=tuning)).rows
 
     def _run(self, task: ModelTask, config: SearchConfig) -> Search:
         console = Console()

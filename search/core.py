@@ -39,8 +39,7 @@ class Suggestion:
 
     Args:
         tokens: One index per decision of the search space.
-        log_prob: Behaviour log-probability: of these tokens under the controller that drew them; 0 from a
-            searcher that has no closed form for it.
+        log_prob: Behaviour log-probability, under the controller that drew them; 0 where it has no closed form.
         version: Number of updates that controller had seen.
     """
 
@@ -87,18 +86,6 @@ class Outcome:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     worker: str = ""
 
-    def checked(self) -> "Outcome":
-        """Returns this outcome; an invalid one if its reward is not finite, a failed one if it is negative."""
-        if self.status is Status.FAILED:
-            return self
-        if self.reward is None or not math.isfinite(self.reward):
-            metrics = dict(self.metrics) | {"error": f"reward is {self.reward}"}
-            return Outcome(self.number, Status.INVALID, INVALID_REWARD, metrics, self.worker)
-        if self.reward < INVALID_REWARD:
-            reason = f"Expected a reward >= 0, which is what a diverged training counts as. Received: {self.reward}"
-            return Outcome(self.number, Status.FAILED, None, dict(self.metrics) | {"error": reason}, self.worker)
-        return self
-
 
 @dataclass(frozen=True)
 class Rung:
@@ -128,7 +115,7 @@ class Result:
     Args:
         reward: Finite number on the validation split, at least 0; more is better, and a training that diverged counts
             as 0: for a loss take `exp(-loss)`. Of a training that ended at a rung, the one to be expected at its end.
-        metrics: Anything else worth keeping, as JSON types.
+        metrics: Anything else worth keeping, as JSON types of 16 MiB at most; the name `"error"` is taken.
         stopped: Whether the training ended at a rung.
     """
 
@@ -144,12 +131,18 @@ class Opponent:
     Args:
         name: What the table calls it.
         patterns: The PatternSet to train with.
-        dropout: Rate of element-wise Dropout where the builder puts it, beside the patterns.
+        ramp_up: Whether all rates rise from nothing over the training, as DropBlock's do.
+        drawn: Whether every step draws a PatternSet of its own from the task's space.
     """
 
     name: str
     patterns: PatternSet
-    dropout: float = 0.0
+    ramp_up: bool = False
+    drawn: bool = False
+
+    def fits(self, space: SearchSpace) -> bool:
+        """Whether a trial could have it: patterns of the sites' kinds, at all steps."""
+        return space.takes(self.patterns) and not self.ramp_up and not self.drawn
 
 
 class Task(Protocol):
@@ -189,7 +182,7 @@ class Task(Protocol):
         """
 
     def opponents(self) -> Sequence[Opponent]:
-        """Returns the lines of the final table to compare with, no dropout first."""
+        """Returns own lines of the final table, no dropout first; none without test data. See `classics_for`."""
 
     def describe(self) -> dict[str, Any]:
         """Returns data, model and training settings, as JSON types: part of what identifies a run."""

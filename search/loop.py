@@ -14,6 +14,7 @@ from typing import Any
 
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.patterns.seeding import site_seed
+from tf_autodropout.search.answers import checked
 from tf_autodropout.search.core import (
     STOPPED_AT,
     Call,
@@ -39,9 +40,9 @@ def trial_seed(seed: int, number: int) -> int:
     return site_seed(seed, "trial", number)
 
 
-def capacity_for(slots: int) -> int:
+def capacity_for(slots: int, batch: int = BATCH) -> int:
     """Returns the C that keeps an engine with this many slots busy: at least M, so that updates come soon."""
-    return max(BATCH, slots + slots // 4)  # some wait, so that a worker that is done finds the next trial
+    return max(min(batch, BATCH), slots + slots // 4)  # some wait, so that a worker that is done finds the next trial
 
 
 class UnfinishedQueue:
@@ -166,7 +167,7 @@ def search_loop(
         # Updates come first: after a kill the loop takes them up where it would have made them.
         while (learned := finished.flush()) is not None:
             _update(searcher, ledger, learned, observer)
-        room = min(unfinished.room(capacity or capacity_for(engine.slots)), trials - made)
+        room = min(unfinished.room(capacity or capacity_for(engine.slots, batch)), trials - made)
         if room > 0:
             suggestions = searcher.suggest(room)
             added = ledger.add((suggestion, decode(suggestion.tokens)) for suggestion in suggestions)
@@ -175,7 +176,7 @@ def search_loop(
                 submit(trial)
         if not len(unfinished):
             return
-        final = _finish_one(ledger, engine.next().checked(), submit, unfinished, observer)
+        final = _finish_one(ledger, checked(engine.next()), submit, unfinished, observer)
         if final:
             errors.append(final.metrics.get("error") if final.status is Status.FAILED else None)
             if len(errors) == SAME_ERRORS and errors[0] is not None and len(set(errors)) == 1:

@@ -17,8 +17,8 @@ from tf_autodropout.search.halving import Halving
 from tf_autodropout.search.ledger import Ledger, check_directory, storage_errors
 from tf_autodropout.search.loop import BATCH, Observers, search_loop
 from tf_autodropout.search.results import report
-from tf_autodropout.search.results.comparison import Row, compare
-from tf_autodropout.search.results.finalists import best_trial, confirm
+from tf_autodropout.search.results.comparison import Row, compare, opponents_of
+from tf_autodropout.search.results.finalists import best_trial, confirm, rewards_of
 from tf_autodropout.search.results.log_file import log_file
 from tf_autodropout.search.results.tensorboard import TensorBoard
 from tf_autodropout.search.results.trial_zero import lead, train_trial_zero
@@ -120,6 +120,8 @@ def run(
     try:
         with storage_errors(directory), log_file(directory) as log, contextlib.ExitStack() as closing:
             log.info("search on %s: %d trials by %s, seed %d", child.name, trials, identity["searcher"]["name"], seed)
+            if ledger.recovered:
+                log.warning("%s", ledger.recovered)
             workers = engine if isinstance(engine, Engine) else where.start(make, child, placement)
             closing.callback(workers.close)
             if chosen.trial_zero:
@@ -133,7 +135,7 @@ def run(
                     child.space.decode,
                     trials,
                     chosen.capacity,
-                    chosen.batch,
+                    chosen.updates_after,
                     heard,
                     judge,
                     seed,
@@ -143,9 +145,10 @@ def run(
             counts = ledger.counts()
             log.info("all trials are final: %s", ", ".join(f"{count} {status}" for status, count in counts.items()))
             confirm(workers, ledger, seed, chosen.finalists, progress)
-            if chosen.trial_zero:
-                train_trial_zero(workers, ledger, seed, progress, confirmed=chosen.finalists > 1)
             found = best_trial(ledger, chosen.finalists)
+            if chosen.trial_zero:
+                paired = len(rewards_of(ledger, found[0])) if found and chosen.finalists > 1 else 0
+                train_trial_zero(workers, ledger, seed, progress, paired)
             if found is None:
                 raise RuntimeError(f"No trial has finished. The last one: {ledger.last_error()}")
             identity = json.loads(json.dumps(identity))
@@ -153,10 +156,12 @@ def run(
             report.drop_table_of_another(directory, best)
             patterns = report.write_best(directory, best, reward, chosen.finalists, identity)
             report.write_curve(directory, ledger.outcomes())
-            rows, opponents = [], child.opponents() if chosen.fresh_seeds else ()
-            if opponents:
-                rows = compare(workers, opponents, ledger, best, seed, chosen.fresh_seeds, progress)
-                report.write_table(directory, best, rows, child.score, child.lower_is_better, identity)
+            rows, tuning = [], trials if chosen.tuning is None else chosen.tuning
+            if chosen.fresh_seeds:
+                opponents = opponents_of(workers, ledger, child, tuning, chosen.finalists, seed, progress)
+                if opponents:
+                    rows = compare(workers, opponents, ledger, best, space, seed, chosen.fresh_seeds, progress)
+                    report.write_table(directory, best, rows, child.score, child.lower_is_better, identity, tuning)
             log.info("the best PatternSet is that of trial %d, reward %.6g", best.number, reward)
             if chance := lead(ledger, best):
                 log.info("%s", chance)
@@ -202,8 +207,8 @@ def _identity(
         "task": task.describe() | precision | {"space": space},
         "searcher": searcher.describe(),
         "seed": seed,
-        "capacity": chosen.capacity or BATCH,  # the least one of the default, which grows with the engine
-        "batch": chosen.batch,
+        "capacity": chosen.capacity or BATCH,  # the default grows with the engine
+        "batch": chosen.updates_after,
     } | ({"halving": judge.describe()} if judge else {})
 
 

@@ -6,12 +6,14 @@ resolution; a fraction above zero is at least one cell.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from tf_autodropout.patterns import ConvPattern, PatternSet, Site, TransformerPattern
+import numpy as np
+
+from tf_autodropout.patterns import ConvPattern, Pattern, PatternSet, Site, TransformerPattern
 
 SPACE_VERSION = 2  # 2: the phase of a TransformerPattern's blocks is uniform (1: the first tokens were dropped less)
 GRANULARITIES = ("layer", "block", "stage", "network")
@@ -145,6 +147,50 @@ class SearchSpace:
             {site.name: _pattern(site, chosen[group]) for group, sites in self.groups.items() for site in sites}
         )
 
+    def takes(self, patterns: Mapping[str, Pattern]) -> bool:
+        """Whether all patterns are at sites of their kind."""
+        kinds = {site.name: site.kind for site in self.sites}
+        return all(isinstance(pattern, kinds.get(site, ())) for site, pattern in patterns.items())
+
+    def encode(self, patterns: Mapping[str, Pattern]) -> tuple[int, ...] | None:
+        """Returns tokens that `decode` turns into patterns that drop the same; None if there are none.
+
+        Args:
+            patterns: Site to pattern; sites left out have none.
+        """
+        tokens: list[int] = []
+        for sites in self.groups.values():
+            found = self._encoded(sites, [patterns.get(site.name, site.kind()) for site in sites])
+            if found is None:
+                return None
+            tokens += found
+        return tuple(tokens)
+
+    def _encoded(self, sites: Sequence[Site], patterns: Sequence[Pattern]) -> list[int] | None:
+        """The tokens of one group: those that, each by itself, give the first site what its pattern has."""
+        grid, wanted = _grid(sites[0]), [_of_length(p, site) for p, site in zip(patterns, sites, strict=True)]
+        chosen = {token: values[0] for token, values in grid.items()}
+        for token, values in grid.items() if not wanted[0].is_identity else ():
+            made = [getattr(_pattern(sites[0], chosen | {token: value}), token) for value in values]
+            if getattr(wanted[0], token, None) not in made:
+                return None
+            chosen[token] = values[made.index(getattr(wanted[0], token))]
+        for site, pattern in zip(sites, wanted, strict=True):
+            made_here = _pattern(site, chosen)
+            if made_here != pattern and not (made_here.is_identity and pattern.is_identity):
+                return None
+        return [values.index(chosen[token]) for token, values in grid.items()]
+
+    def draws(self, seed: int) -> Iterator[PatternSet]:
+        """Returns endlessly many PatternSets, each token of each drawn uniformly.
+
+        Args:
+            seed: Any int.
+        """
+        rng = np.random.default_rng([seed & 0xFFFFFFFF, 3])
+        while True:
+            yield self.decode([int(rng.integers(size)) for size in self.vocabulary_sizes])
+
     def describe(self) -> dict[str, Any]:
         """Returns what identifies the space, as JSON types: two runs agree only if these do."""
         described: dict[str, Any] = {
@@ -184,6 +230,13 @@ def _pattern(site: Site, values: dict[str, Any]) -> ConvPattern | TransformerPat
         side = min(site.shape[:-1])
         return ConvPattern(**(values | {name: _cells(values[name], side) for name in ("size", "stride")}))
     return TransformerPattern(**(values | {"size": site.shape[0] if values["size"] == "all" else values["size"]}))
+
+
+def _of_length(pattern: Pattern, site: Site) -> Pattern:
+    """A pattern over the whole sequence with the length that a space writes for it."""
+    if isinstance(pattern, TransformerPattern) and pattern.size >= site.shape[0]:
+        return replace(pattern, size=site.shape[0])
+    return pattern
 
 
 def _cells(fraction: float, side: int) -> int:

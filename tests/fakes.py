@@ -1,6 +1,7 @@
 """Stand-ins for tasks, engines and searchers, so that the loop is tested without training."""
 
 import math
+import signal
 from collections.abc import Callable, Sequence
 
 from tf_autodropout.patterns import PatternSet, Site, TransformerPattern
@@ -97,6 +98,11 @@ class RecordingSearcher(RandomSearch):
     def restore(self, version: int, state: bytes | None, suggested: int) -> None:
         super().restore(version, None, suggested)
         self.batches = eval(state) if state else []
+
+
+def ctrl_c() -> None:
+    """The user ends the search; an interrupt that a task raises by itself would end its training only."""
+    signal.raise_signal(signal.SIGINT)
 
 
 def log_uniform() -> float:

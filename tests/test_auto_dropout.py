@@ -70,11 +70,14 @@ def test_the_best_model_has_the_best_patterns_and_is_one_of_keras(searched: Any,
 
 def test_the_comparison_is_on_test_data_and_nothing_is_trained_twice(searched: Any) -> None:
     search, found = searched
-    rows = search.compare((X[:16], Y[:16]), seeds=1)
-    assert [row.name for row in rows][:3] == ["best PatternSet", "no dropout", "Spatial Dropout(0.1)"]
+    rows = search.compare((X[:16], Y[:16]), seeds=1, tuning=2)
+    names = [row.name for row in rows]
+    assert names[:2] == ["best PatternSet", "no dropout"]
+    assert {"Dropout", "Spatial Dropout", "DropBlock"} <= {name.split("(")[0] for name in names}
+    assert names[-2:] == ["TrivialPattern", "random PatternSets"]
     assert json.loads((found.directory / "table.json").read_text())["score"] == "test accuracy"
     before = LedgerReader(found.directory).evaluation("no dropout", 0)
-    assert search.compare((X[:16], Y[:16]), seeds=1) == rows
+    assert search.compare((X[:16], Y[:16]), seeds=1, tuning=2) == rows
     assert LedgerReader(found.directory).evaluation("no dropout", 0) == before
 
 

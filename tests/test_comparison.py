@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.fakes import FakeTask
+from tests.fakes import FakeTask, ctrl_c
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search import Search, run
 from tf_autodropout.search.core import Opponent, Progress, Result, unheard
@@ -20,8 +20,14 @@ from tf_autodropout.search.terminal.progress import ProgressLine
 FILES = {"best.json", "best.png", "best_so_far.png", "report.md", "table.json", "ledger.sqlite", "tensorboard"}
 
 
+LINES = [
+    *("best PatternSet", "no dropout", "half"),
+    *("Dropout(0.1)", "Word Dropout(0.1)", "Variational Dropout(0.1)", "random PatternSets"),
+]
+
+
 def search(out: Path, task: FakeTask | None = None, **kwargs) -> Search:
-    kwargs = {"trials": 20, "finalists": 1} | kwargs
+    kwargs = {"trials": 20, "finalists": 1, "tuning": 0} | kwargs
     return run(task or FakeTask(), kwargs.pop("trials"), out, searcher="random", **kwargs)  # type: ignore[arg-type]
 
 
@@ -42,11 +48,12 @@ def test_a_search_writes_all_its_files_and_the_best_is_the_best(tmp_path: Path) 
 def test_the_table_has_fresh_seeds_that_all_rows_share_and_no_trial_had(tmp_path: Path) -> None:
     task = FakeTask()
     found = search(tmp_path / "run", task, fresh_seeds=3)
-    assert [row.name for row in found.rows] == ["best PatternSet", "no dropout", "half"]
+    assert [row.name for row in found.rows] == LINES
     trial_seeds, fresh = {s for _, s in task.calls[:20]}, [s for _, s in task.calls[20:]]
-    assert len(fresh) == 9
-    assert fresh[:3] == fresh[3:6] == fresh[6:]
+    assert len(fresh) == 3 * len(LINES)
+    assert all(fresh[start : start + 3] == fresh[:3] for start in range(0, len(fresh), 3))
     assert len(set(fresh)) == 3
+    assert len({patterns for patterns, _ in task.calls[-3:]}) == 3  # another random one for each seed
     assert not trial_seeds & set(fresh)
     table = json.loads((tmp_path / "run" / "table.json").read_text())
     assert [row["name"] for row in table["rows"]] == [row.name for row in found.rows]
@@ -62,13 +69,13 @@ def test_a_second_call_trains_nothing_again(tmp_path: Path) -> None:
 
 def test_a_table_that_was_stopped_goes_on(tmp_path: Path) -> None:
     stopped = FakeTask(lambda call: None)
-    stopped.test = lambda opponent, seed: (_ for _ in ()).throw(KeyboardInterrupt)  # type: ignore[method-assign]
+    stopped.test = lambda opponent, seed: ctrl_c()  # type: ignore[method-assign, assignment, return-value]
     with pytest.raises(KeyboardInterrupt):
         search(tmp_path / "run", stopped)
     assert (tmp_path / "run" / "best.json").exists()
     task = FakeTask()
-    assert len(search(tmp_path / "run", task).rows) == 3
-    assert len(task.calls) == 18
+    assert len(search(tmp_path / "run", task).rows) == len(LINES)
+    assert len(task.calls) == 6 * len(LINES)
 
 
 def test_a_run_in_which_everything_fails_says_why(tmp_path: Path) -> None:
@@ -84,6 +91,7 @@ def test_a_run_in_which_everything_fails_says_why(tmp_path: Path) -> None:
         ({"trials": 4, "seed": -1}, "seed"),
         ({"trials": 4, "searcher": "grid"}, "searcher"),
         ({"trials": 4, "fresh_seeds": -1}, "fresh_seeds"),
+        ({"trials": 4, "tuning": -1}, "tuning"),
         ({"trials": 4, "capacity": 0}, "capacity"),
         ({"trials": 4, "batch": 1.5}, "batch"),
         ({"trials": 4, "config": "fast"}, "SearchConfig"),
@@ -140,12 +148,12 @@ def test_a_training_of_the_table_that_diverges_is_told_and_the_table_is_made(tmp
             return scores
 
     found = search(tmp_path / "run", Diverges(), fresh_seeds=2)
-    assert [math.isnan(row.mean) for row in found.rows] == [False, False, True]
+    assert [row.name for row in found.rows if math.isnan(row.mean)] == ["half"]
     table = json.loads((tmp_path / "run" / "table.json").read_text(), parse_constant=pytest.fail)
     assert table["rows"][2]["test"] == [None, None]
     assert "| half | diverged | - | - | 2 | - | - | - |" in (tmp_path / "run" / "report.md").read_text()
     assert "diverged" in report_of(tmp_path / "run")
-    assert "no dropout" in verdict(found.rows, lower_is_better=False)
+    assert "half" not in verdict(found.rows, lower_is_better=False)
 
 
 def test_the_verdict_needs_trainings_that_did_not_diverge() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.fakes import SPACE, FakeTask, score
+from tests.fakes import SPACE, FakeTask, ctrl_c, score
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search import run
 from tf_autodropout.search.children.judge import Judge
@@ -25,7 +25,7 @@ class CurveTask(FakeTask):
     """The reward at a rung is a known line of the final one, and noise."""
 
     def __init__(self, slope: float = 1.0, noise: float = 0.0, stop_at: int = 0) -> None:
-        super().__init__(lambda call: KeyboardInterrupt() if call == stop_at else None)  # type: ignore[arg-type, return-value]
+        super().__init__(lambda call: ctrl_c() if call == stop_at else None)  # type: ignore[func-returns-value]
         self._slope, self._noise = slope, noise
 
     def train(self, patterns: PatternSet, seed: int, rungs: tuple[Rung, ...] = ()) -> Result:

@@ -172,7 +172,7 @@ def test_a_negative_reward_fails_with_a_reason_since_a_diverged_training_counts_
     assert [trial.failures for trial in trials] == [2, 2]
 
 
-@pytest.mark.parametrize("reward", [float("nan"), float("inf"), None])
+@pytest.mark.parametrize("reward", [float("nan"), float("inf")])
 def test_a_reward_that_is_not_finite_is_an_invalid_trial_with_reward_zero(tmp_path: Path, reward) -> None:
     class Odd(ScriptedEngine):
         def next(self) -> Outcome:

@@ -15,10 +15,12 @@ from rich.console import Console
 
 from tests import own_models
 from tests.own_models import CLASSES, DATA, LOSS, X, Y, compiled, convnet, in_order, network
-from tf_autodropout.patterns import ConvPattern, PatternSet, TransformerPattern
+from tf_autodropout.layers import pattern_layers
+from tf_autodropout.patterns import ConvPattern, PatternSet, Schedule, TransformerPattern
 from tf_autodropout.search.core import INPUT_SHARE, RUNG_REWARDS, STOPPED_AT, Opponent, Rung, Status, Suggestion, Trial
 from tf_autodropout.search.tasks.model_task import ModelTask
 from tf_autodropout.search.tasks.objective import Objective
+from tf_autodropout.search.tasks.opponents import classics_for
 from tf_autodropout.search.terminal.progress import ProgressLine
 from tf_autodropout.surgery.copying import copy_model
 
@@ -214,8 +216,6 @@ def test_sites_of_several_kinds_and_lengths_that_only_the_data_tells() -> None:
     assert shapes["softmax"][1][0] == 10
     tokens = [size - 1 for size in own.space.vocabulary_sizes]
     assert np.isfinite(own.train(own.space.decode(tokens), 1).reward)
-    names = [opponent.name for opponent in task(test_data=DATA["validation_data"]).opponents()]
-    assert names == ["no dropout", "Spatial Dropout(0.1)", "Spatial Dropout(0.2)", "one block a channel"]
 
 
 def test_a_map_of_one_cell_is_no_site() -> None:
@@ -378,6 +378,19 @@ def test_own_state_of_a_model_is_put_back_with_everything_else() -> None:
     own.child.reset(NOTHING, 1)
     assert float(seen) == 0.0
     assert isinstance(seen, tf.Variable)
+
+
+def test_opponents_that_no_trial_could_have_are_trained_by_fit_as_well() -> None:
+    own = task(test_data=DATA["validation_data"])
+    (none,) = own.opponents()
+    scores = [own.test(none, 1).metrics["valid"]]
+    for classic in classics_for(own.space.sites, own.branch_ends, own.any_opponent):
+        scores.append(own.test(classic.everywhere(0.5), 1).metrics["valid"])
+    scores.append(own.test(Opponent("trivial", PatternSet({}), drawn=True), 1).metrics["valid"])
+    assert np.isfinite(scores).all()
+    layers = [layer for twins in pattern_layers(own._constant[1].model).values() for layer in twins]  # type: ignore[index]
+    assert {layer.schedule for layer in layers} == {Schedule.ramp_up(4 * 2)}
+    assert own.test(none, 1).metrics["valid"] == pytest.approx(scores[0], rel=1e-4)
 
 
 def test_the_share_of_the_time_that_input_takes_is_told(capsys: pytest.CaptureFixture) -> None:

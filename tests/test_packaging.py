@@ -1,12 +1,21 @@
 """What is installed is what is in the tree."""
 
+import hashlib
+import importlib.metadata
+import os
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from unittest import mock
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = {"tf_autodropout": "tf_autodropout", "models": "tf_autodropout.models", "search": "tf_autodropout.search"}
@@ -26,22 +35,120 @@ def test_every_package_of_the_tree_is_installed_once() -> None:
 def test_the_version_is_one() -> None:
     import tf_autodropout
 
+    assert f"\nversion: {tf_autodropout.__version__}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
+
     with mock.patch("setuptools.setup") as setup:
         runpy.run_path(str(ROOT / "setup.py"))
     assert setup.call_args.kwargs["version"] == tf_autodropout.__version__
 
 
-def test_a_built_wheel_holds_the_presets(tmp_path: Path) -> None:
+def build(tree: Path, what: str) -> Path:
+    """Builds a wheel or an sdist of a tree."""
+    code = f"from setuptools import build_meta; build_meta.build_{what}('dist')"
+    made = subprocess.run([sys.executable, "-c", code], cwd=tree, capture_output=True, text=True, timeout=300)
+    assert made.returncode == 0, made.stderr
+    (file,) = (tree / "dist").glob("*.whl" if what == "wheel" else "*.tar.gz")
+    return file
+
+
+def test_the_sdist_holds_all_and_its_wheel_runs_elsewhere(tmp_path: Path) -> None:
     import tf_autodropout as tad
 
-    tree = tmp_path / "tree"
-    left_out = shutil.ignore_patterns(".*", "build", "dist", "runs", "tests", "*.egg-info", "__pycache__")
-    shutil.copytree(ROOT, tree, symlinks=True, ignore=left_out)
-    build = "from setuptools import build_meta; build_meta.build_wheel('dist')"
-    made = subprocess.run([sys.executable, "-c", build], cwd=tree, capture_output=True, text=True, timeout=300)
-    assert made.returncode == 0, made.stderr
-    (wheel,) = (tree / "dist").glob("*.whl")
+    copied = tmp_path / "copied"
+    left_out = shutil.ignore_patterns(".*", "build", "dist", "runs", "*.egg-info", "__pycache__")
+    shutil.copytree(ROOT, copied, symlinks=True, ignore=left_out)
+    sdist = build(copied, "sdist")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    tree = tmp_path / sdist.name.removesuffix(".tar.gz")
+    for name in ("tests/conftest.py", "tests/fakes.py", "notebooks/01_patterns.ipynb", "CHANGELOG.md", "CITATION.cff",
+                 "docs/index.md", "examples/text.py", "benchmarks/searchers.json", "mkdocs.yml"):  # fmt: skip
+        assert (tree / name).is_file(), name
+    wheel = build(tree, "wheel")
     names = zipfile.ZipFile(wheel).namelist()
     for preset in tad.presets.names():
         assert names.count(f"tf_autodropout/presets/{preset}.json") == 1
     assert "tf_autodropout/models/wide_resnet.py" in names
+    assets = [path.name for path in (ROOT / "search" / "page" / "assets").iterdir()]
+    assert {"echarts.common.min.js", "echarts.LICENSE", "echarts.NOTICE", "page.html"} <= set(assets)
+    for asset in assets:
+        assert names.count(f"tf_autodropout/search/page/assets/{asset}") == 1
+
+    there = tmp_path / "there"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(there)
+    metadata = next(there.glob("*.dist-info/METADATA")).read_text("utf-8")
+    for line in ("Classifier: Typing :: Typed", "Project-URL: Paper", "Author: "):
+        assert f"\n{line}" in metadata
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    run = "import sys; from tf_autodropout.search.page.page import _asset; print(len(_asset('page.html')), sys.path[0])"
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(there)!r}); {run}"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(len(Path(ROOT, "search/page/assets/page.html").read_text("utf-8"))), str(there)]
+
+
+def test_the_plotting_library_is_the_published_one() -> None:
+    library = (ROOT / "search" / "page" / "assets" / "echarts.common.min.js").read_bytes()
+    # Of the npm package echarts 6.1.0, dist/echarts.common.min.js; to update: npm pack echarts, copy, both numbers.
+    assert hashlib.sha256(library).hexdigest() == "61f13280aba3161f77fc801bf5f9c786f55f10432153a0683fc5cc0700b013d5"
+    assert b't.version="6.1.0"' in library
+
+
+# The lines for a TPU VM, where no plain TensorFlow may be.
+
+
+def requirements() -> dict[str, Requirement]:
+    with mock.patch("setuptools.setup") as setup:
+        runpy.run_path(str(ROOT / "setup.py"))
+    assert "tpu" not in setup.call_args.kwargs["extras_require"], "it would bring plain TensorFlow"
+    return named(setup.call_args.kwargs["install_requires"])
+
+
+def named(texts: Iterable[str]) -> dict[str, Requirement]:
+    return {canonicalize_name(one.name): one for one in map(Requirement, texts)}
+
+
+def lines_for_a_tpu() -> list[list[str]]:
+    text = (ROOT / "docs" / "search_on_tpu_vms.md").read_text().replace("\\\n", " ")
+    return [shlex.split(line)[2:] for line in text.splitlines() if line.startswith("pip install")]
+
+
+def brought(names: Iterable[str]) -> set[str]:
+    """All that pip installs for these packages, as the metadata of what is installed here says."""
+    left, found = [canonicalize_name(name) for name in names], set()
+    while left:
+        name = left.pop()
+        if name in found or name in NOT_HERE:
+            continue
+        found.add(name)
+        left += [canonicalize_name(one.name) for one in needs(name)]
+    return found
+
+
+def needs(name: str) -> list[Requirement]:
+    all_of_it = map(Requirement, importlib.metadata.requires(name) or [])
+    return [one for one in all_of_it if one.marker is None or one.marker.evaluate({"extra": ""})]
+
+
+NOT_HERE = ("tensorflow-tpu", "libtpu")
+
+
+def test_the_lines_for_a_tpu_have_what_is_required_and_no_plain_tensorflow() -> None:
+    with_dependencies, *without = lines_for_a_tpu()
+    alone = named(one for line in without for one in line if one not in ("--no-deps", "."))
+    chosen = named(with_dependencies)
+    required = requirements()
+    assert required.keys() - {"tensorflow"} <= chosen.keys() | alone.keys()
+    for name, wanted in required.items():
+        if name in chosen | alone:
+            told = (chosen | alone)[name].specifier
+            newest = importlib.metadata.version(name)
+            assert wanted.specifier.contains(newest)
+            assert told == wanted.specifier or name in {*alone, "tensorboard"}, f"{name}: {told}, {wanted.specifier}"
+    there = brought(chosen)
+    assert "tensorflow" not in there
+    assert "keras" in there
+    for name in alone:
+        lacking = {canonicalize_name(one.name) for one in needs(name)} - there - alone.keys()
+        assert lacking <= {"tensorflow", "tensorflow-text"}, name

@@ -96,10 +96,11 @@ def test_faults(environment: None, tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert {reason: said.get(reason) for reason in SOFT} == SOFT
     assert said["failed no result within the time limit of 8 s"] == 1
     assert said["finished"] == 3
-    assert sum(count for reason, count in said.items() if reason.startswith("failed Actor")) == 2
+    assert said["failed SystemExit: 3"] == 1
+    assert sum(count for reason, count in said.items() if "worker process has died" in reason) == 1
     assert all(one.worker.startswith("worker ") and " on machine " in one.worker for one in found)
     assert "has joined" in caplog.text
-    assert "it starts again where there is room" in caplog.text
+    assert "another takes its place" in caplog.text
 
 
 class Act(Observer):

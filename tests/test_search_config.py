@@ -11,6 +11,7 @@ from tests.fakes import SPACE, FakeTask
 from tf_autodropout.search import SearchConfig, run
 from tf_autodropout.search.ledger import Ledger, LedgerReader, stored_config
 from tf_autodropout.search.searchers import RandomSearch, Thompson
+from tf_autodropout.search.tasks.opponents import classics_for
 from tf_autodropout.search.terminal import cli
 
 
@@ -25,10 +26,15 @@ def stored(directory: Path) -> tuple[dict, dict]:
 
 
 def test_what_is_set_is_done_and_stored(tmp_path: Path) -> None:
-    config = SearchConfig("thompson", {"exploration": 0.7}, capacity=3, batch=2, finalists=1, fresh_seeds=0)
+    config = SearchConfig("thompson", {"exploration": 0.7}, capacity=3, batch=2, finalists=1, fresh_seeds=0, tuning=5)
     run(FakeTask(), 7, tmp_path / "run", config=config)  # type: ignore[arg-type]
     identity, arguments = stored(tmp_path / "run")
-    assert identity["searcher"] == {"name": "thompson", "exploration": 0.7}
+    assert identity["searcher"] == {"name": "thompson", "exploration": 0.7, "model": 2, "first": 4}
+    known = [{}, *(classic.everywhere(0.1).patterns for classic in classics_for(SPACE.sites))]
+    reader = LedgerReader(tmp_path / "run")
+    begun = [{site: p for site, p in t.patterns.items() if not p.is_identity} for t in reader.trials()]
+    reader.close()
+    assert begun[:3] == [dict(patterns) for patterns in known[:3]]
     assert (identity["capacity"], identity["batch"]) == (3, 2)
     assert SearchConfig(**{name: arguments[name] for name in config.to_dict()}) == config
     reader = LedgerReader(tmp_path / "run")
@@ -53,7 +59,17 @@ def test_the_paper_s_own_search_is_eq_3_to_the_letter() -> None:
     extensions = ("bias_learning_rate", "scale_advantages", "entropy_bonus", "ratio_clip")
     assert settings["name"] == "reinforce"
     assert not any(settings[name] for name in extensions)
-    assert (paper.batch, paper.finalists, paper.halving) == (16, 1, False)
+    assert (paper.updates_after, paper.finalists, paper.halving) == (16, 1, False)
+    assert "first" not in settings
+
+
+def test_a_searcher_s_own_batch_and_beginning() -> None:
+    assert [SearchConfig(name).updates_after for name in ("thompson", "evolution", "tpe", "paper")] == [1, 1, 16, 16]
+    assert SearchConfig(batch=4).updates_after == 4
+    assert SearchConfig().make(SPACE, 0).describe()["first"] == 4
+    assert SearchConfig(trial_zero=True).make(SPACE, 0).describe()["first"] == 3  # no dropout is trial 0
+    for config in (SearchConfig(warm_start=False), SearchConfig("random"), SearchConfig(partial(Thompson))):
+        assert "first" not in config.make(SPACE, 0).describe()
 
 
 def test_a_searcher_may_be_an_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,12 +85,12 @@ def test_a_searcher_may_be_an_object(tmp_path: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"searcher": "grid"}, "Expected one of reinforce, thompson"),
+        ({"searcher": "grid"}, "Expected one of thompson, reinforce"),
         ({"searcher": 3}, "Invalid value for 'searcher'"),
         ({"searcher": "thompson", "searcher_settings": {"temperature": 1}}, "the searcher 'thompson': exploration"),
         ({"searcher": "random", "searcher_settings": {"seed": 1}}, "'random': none. Received: 'seed'"),
-        ({"searcher_settings": {"learning_rate": -1}}, "Invalid value for 'learning_rate'"),
-        ({"searcher_settings": {"rate": 1}}, "Expected those of the searcher 'reinforce': learning_rate"),
+        ({"searcher": "reinforce", "searcher_settings": {"learning_rate": -1}}, "Invalid value for 'learning_rate'"),
+        ({"searcher": "paper", "searcher_settings": {"rate": 1}}, "Expected those of .* 'paper': learning_rate"),
         ({"capacity": 0}, "Invalid value for 'capacity'"),
         ({"batch": True}, "Invalid value for 'batch'"),
         ({"finalists": 0}, "Invalid value for 'finalists'"),
@@ -107,7 +123,7 @@ def test_the_command_line_sets_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (asked["capacity"], asked["batch"], asked["fresh_seeds"]) == (1000, 8, 0)
     assert asked["halving"] == {"parts": [0.5], "warm_up": 5}
     asked = called(monkeypatch, "--paper", "--searcher-setting", "learning_rate=0.01")
-    assert asked["searcher_settings"] == SearchConfig.paper().searcher_settings | {"learning_rate": 0.01}
+    assert (asked["searcher"], asked["searcher_settings"]) == ("paper", {"learning_rate": 0.01})
     assert asked["finalists"] == 1
     assert called(monkeypatch)["halving"] is False
 
@@ -116,7 +132,7 @@ def test_the_command_line_sets_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
     ("options", "match"),
     [
         (["--searcher-setting", "exploration"], "Expected NAME=VALUE"),
-        (["--searcher-setting", "exploration=1"], "Expected those of the searcher 'reinforce'"),
+        (["--searcher-setting", "momentum=1"], "Expected those of the searcher 'thompson'"),
         (["--paper", "--searcher", "random"], "leave out --searcher"),
         (["--capacity", "0"], "0 is not in the range"),
     ],

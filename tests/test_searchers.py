@@ -10,11 +10,15 @@ import numpy as np
 import pytest
 
 from tests.fakes import SPACE, score
-from tf_autodropout.patterns import PatternSet
+from tf_autodropout.patterns import ConvPattern, PatternSet, Site
+from tf_autodropout.search.children.share import dropped_share
 from tf_autodropout.search.core import Searcher, Status, Suggestion, Trial
 from tf_autodropout.search.searchers import SEARCHERS, RegularizedEvolution, Thompson, make_searcher
+from tf_autodropout.search.searchers.group_features import GroupFeatures
 from tf_autodropout.search.searchers.history import History
 from tf_autodropout.search.searchers.staleness import staleness
+from tf_autodropout.search.searchers.warm_start import WarmStart
+from tf_autodropout.search.space import SearchSpace
 
 SIZES = SPACE.vocabulary_sizes
 
@@ -33,7 +37,7 @@ def taught(searcher: Searcher, updates: int = 3, batch: int = 8, **kwargs) -> Se
     return searcher
 
 
-CHEAP = [name for name in SEARCHERS if name != "reinforce"]  # its compilation takes long; see test_loop.py
+CHEAP = [name for name in SEARCHERS if SEARCHERS[name] != "Reinforce"]  # its compilation takes long; see test_loop.py
 
 
 @pytest.mark.parametrize("name", CHEAP)
@@ -68,7 +72,7 @@ def test_the_command_line_knows_the_names_without_loading_tensorflow_or_optuna()
         "print(*SEARCHERS, *(m for m in ('tensorflow', 'optuna') if m in sys.modules))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert out.split() == ["reinforce", "thompson", "evolution", "tpe", "random"]
+    assert out.split() == ["thompson", "reinforce", "paper", "evolution", "tpe", "random"]
 
 
 def test_a_missing_optuna_is_named_with_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,50 +156,94 @@ def test_evolutions_log_probabilities_are_those_of_all_mutants() -> None:
     assert draw.log_prob == searcher._log_prob(draw.tokens)
 
 
-def posterior_by_hand(onehot: np.ndarray, y: np.ndarray, noise: float, score: float) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and covariance of the scores by conditioning the joint Gaussian of scores and rewards."""
-    prior = score**2 * np.eye(onehot.shape[1])
-    rewards = onehot @ prior @ onehot.T + noise**2 * np.eye(len(y))
-    gain = prior @ onehot.T @ np.linalg.inv(rewards)
-    return gain @ y, prior - gain @ onehot @ prior
+def model_by_hand(trials: Sequence[Trial], metrics: dict[str, float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features of all ways of both groups, mean and covariance of their scores: the joint Gaussian, conditioned."""
+    grid = [list(itertools.product(*map(range, SIZES[:5]))), list(itertools.product(*map(range, SIZES[5:])))]
+    tables = []
+    for site, ways in zip(SPACE.sites, grid, strict=True):
+        rows = []
+        for way in ways:
+            pattern = SPACE.decode(way * 2)[site.name]
+            affected = 1.0 if pattern.size >= 8 else pattern.size / max(1, pattern.size + pattern.stride)
+            share = 3 * affected * pattern.rate
+            onehot = np.concatenate([np.eye(size)[token] for size, token in zip(SIZES[:5], way, strict=True)])
+            rows.append(np.array([1, share, share**2, *onehot]) * (way[0] > 0))
+        tables.append(np.array(rows))
+    width = tables[0].shape[1]
+    zero = np.zeros_like(tables[0])
+    first, second = (np.concatenate(parts, 1) for parts in ((tables[0], zero, tables[0]), (zero, tables[1], tables[1])))
+    place = [{way: number for number, way in enumerate(ways)} for ways in grid]
+    x = np.array([first[place[0][t.suggestion.tokens[:5]]] + second[place[1][t.suggestion.tokens[5:]]] for t in trials])
+    noise, score, shared = (metrics[name] for name in ("noise_deviation", "score_deviation", "shared"))
+    prior = np.diag(score**2 * np.repeat([1 - shared, 1 - shared, shared / 2], width))
+    y = np.array([t.reward for t in trials])
+    gain = prior @ x.T @ np.linalg.inv(x @ prior @ x.T + noise**2 * np.eye(len(y)))
+    return np.concatenate([first, second]), gain @ (y - y.mean()), prior - gain @ x @ prior
 
 
 def test_thompsons_posterior_is_that_of_the_joint_gaussian() -> None:
-    searcher = Thompson(SPACE, 0)
-    trials = finished(searcher.suggest(24))
-    metrics = searcher.update(trials)
-    onehot = np.array(
-        [np.concatenate([np.eye(n)[t] for n, t in zip(SIZES, x.suggestion.tokens, strict=True)]) for x in trials]
+    for count in (24, 80):  # fewer trials than features, and more
+        searcher = Thompson(SPACE, 0, exploration=1.0)
+        trials = finished(searcher.suggest(count))
+        metrics = searcher.update(trials)
+        x, mean, covariance = model_by_hand(trials, metrics)
+        draws = [np.concatenate(searcher._scores(np.random.default_rng(seed))) for seed in range(3000)]
+        width = len(draws[0]) // 2
+        ways = len(x) // 2
+        at = [0, 7, 100, 333, 599]
+        mine = np.stack(
+            [
+                np.concatenate([x[at, :width] @ d[:width], x[[ways + p for p in at], width : 2 * width] @ d[width:]])
+                for d in draws
+            ]
+        )
+        rows = x[[*at, *(ways + p for p in at)]]
+        spread = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", rows, covariance, rows), 0))
+        np.testing.assert_allclose(mine.mean(0), rows @ mean, atol=4 * spread.max() / np.sqrt(3000))
+        np.testing.assert_allclose(mine.std(0), spread, rtol=0.08, atol=1e-6)
+
+
+def test_features_of_maps_of_several_sizes_and_of_no_pattern() -> None:
+    maps = tuple(
+        Site(name, ConvPattern, (side, side, 4), name, name) for name, side in (("a", 16), ("b", 8), ("c", 16))
     )
-    y = np.array([t.reward for t in trials])
-    noise, score = metrics["noise_deviation"], metrics["score_deviation"]
-    mean, covariance = posterior_by_hand(onehot, y - y.mean(), noise, score)
-    np.testing.assert_allclose(searcher._mean, mean, atol=1e-6 * score)
-    np.testing.assert_allclose(searcher._factor @ searcher._factor.T, covariance, atol=1e-6 * score**2)
+    space = SearchSpace((*maps, *SPACE.sites))
+    features = GroupFeatures(space)
+    assert features.kinds == [0, 0, 0, 1, 1]
+    assert features.tables[0] is features.tables[2]  # as large as each other
+    rng = np.random.default_rng(0)
+    tokens = np.array([[rng.integers(size) for size in space.vocabulary_sizes] for _ in range(20)])
+    rows = features.rows(tokens)
+    for number, row in enumerate(tokens.tolist()):
+        patterns = space.decode(row)
+        for group, (site, columns) in enumerate(zip(space.sites, features.columns, strict=True)):
+            assert rows[group][number][1] == pytest.approx(3 * dropped_share(site, patterns[site.name]), rel=1e-6)
+            assert rows[group][number][0] == (not patterns[site.name].is_identity)
+            assert rows[group][number].sum() == pytest.approx(
+                0.0
+                if patterns[site.name].is_identity
+                else 1 + rows[group][number][1] + rows[group][number][2] + (columns.stop - columns.start)
+            )
+            way = np.flatnonzero((features.ways[group] == row[columns]).all(1))
+            np.testing.assert_array_equal(features.tables[group][way[0]], rows[group][number].astype(np.float32))
 
-    # The evidence: no other pair of deviations nearby makes these rewards more probable.
-    def log_evidence(noise: float, score: float) -> float:
-        k = score**2 * onehot @ onehot.T + noise**2 * np.eye(len(y))
-        return -0.5 * (np.linalg.slogdet(k)[1] + (y - y.mean()) @ np.linalg.solve(k, y - y.mean()))
 
-    best = log_evidence(noise, score)
-    for factor, other in itertools.product((0.5, 1.0, 2.0), repeat=2):
-        assert log_evidence(noise * factor, score * other) <= best + 0.2  # the ratio is on a grid
+def test_thompson_without_exploration_suggests_the_best_mean() -> None:
+    searcher = Thompson(SPACE, 0, exploration=0.0)
+    trials = finished(searcher.suggest(40))
+    x, mean, _ = model_by_hand(trials, searcher.update(trials))
+    values = (x @ mean).reshape(2, -1)
+    grid = list(itertools.product(*map(range, SIZES[:5])))
+    for suggestion in searcher.suggest(3):
+        for group, tokens in enumerate((suggestion.tokens[:5], suggestion.tokens[5:])):
+            assert values[group][grid.index(tokens)] == pytest.approx(values[group].max(), abs=1e-6)
 
 
-def test_thompsons_suggestions_are_the_best_values_under_scores_from_the_posterior() -> None:
-    greedy = taught(Thompson(SPACE, 0, exploration=0.0), updates=2)
-    best = [int(v.argmax()) for v in np.split(greedy._mean, np.cumsum(SIZES)[:-1])]
-    assert {s.tokens for s in greedy.suggest(5)} == {tuple(best)}
-
-    # One decision of two values: the better one comes as often as the posterior says it is better.
-    searcher = taught(Thompson(SPACE, 0, exploration=1.0), updates=2)
-    column = int(np.cumsum(SIZES)[1])  # share_t of the first site
-    difference = searcher._factor[column + 1] - searcher._factor[column]
-    z = (searcher._mean[column + 1] - searcher._mean[column]) / np.linalg.norm(difference)
-    p = 0.5 * (1 + math.erf(z / math.sqrt(2)))
-    ones = sum(s.tokens[2] for s in searcher.suggest(2000))
-    assert abs(ones - 2000 * p) < 3.3 * math.sqrt(2000 * p * (1 - p))
+def test_thompson_takes_what_it_learns_at_one_site_for_likely_at_others() -> None:
+    searcher = Thompson(SPACE, 0)
+    suggestions = searcher.suggest(60)
+    searcher.update(finished(suggestions, reward=lambda t: float(t[0] == 2) + float(t[5] == 2)))
+    assert searcher._learn()["shared"] > 0
 
 
 def test_thompson_starts_uniformly_and_bears_equal_rewards() -> None:
@@ -206,7 +254,49 @@ def test_thompson_starts_uniformly_and_bears_equal_rewards() -> None:
         assert ((counts - expected) ** 2 / expected).sum() < 25  # 99.9 % of chi-square with 5 is 20.5; ten of them
     metrics = taught(searcher, reward=lambda tokens: 0.5).update(finished(searcher.suggest(4), reward=lambda t: 0.5))
     assert all(math.isfinite(value) for value in metrics.values())
-    assert len({s.tokens for s in searcher.suggest(8)}) == 8
+    assert len({s.tokens for s in searcher.suggest(8)}) > 1
+
+
+class OwnLogProb(Thompson):
+    def log_prob(self, tokens: Sequence[int]) -> float:
+        return -float(sum(tokens))
+
+
+@pytest.mark.parametrize("capacity", [1, 4])
+def test_a_warm_start_suggests_the_given_ones_first_and_goes_on_after_a_stop_at_any_point(capacity: int) -> None:
+    first = [(0,) * 10, (1,) * 4 + (0,) * 6, (3, 1, 0, 0, 1) * 2]
+
+    def make() -> WarmStart:
+        return WarmStart(OwnLogProb(SPACE, 3), first)
+
+    whole, made = make(), []  # an update after each trial
+    stops = []
+    for _ in range(8):
+        made += whole.suggest(capacity)
+        stops.append((whole.version, whole.state() if whole.version else None, capacity))
+        whole.update(finished(made[-1:]))
+    assert [s.tokens for s in made[:3]] == first
+    assert [s.log_prob for s in made[:3]] == [0.0, -4.0, -10.0]
+    assert whole.describe() == OwnLogProb(SPACE, 3).describe() | {"first": 3}
+    one = make()
+    again = []
+    for version in range(8):
+        again += one.suggest(capacity)
+        one.update(finished(again[-1:]))
+        other = make()
+        other.restore(version + 1, one.state(), 0)
+        one = other
+    assert again == made
+
+
+def test_a_restored_warm_start_has_given_what_it_had() -> None:
+    first = [(token,) * 10 for token in (0, 1, 1, 0)]
+    whole = WarmStart(Thompson(SPACE, 0), first)
+    expected = whole.suggest(6)
+    for suggested in range(6):
+        part = WarmStart(Thompson(SPACE, 0), first)
+        part.restore(0, None, suggested)
+        assert part.suggest(6 - suggested) == expected[suggested:]
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tf_autodropout.patterns import ConvPattern, PatternSet
-from tf_autodropout.patterns.checks import WHOLE
+from tf_autodropout.layers import pattern_layers
+from tf_autodropout.patterns import ConvPattern, PatternSet, Schedule
+from tf_autodropout.search.core import Opponent
 from tf_autodropout.search.tasks.cifar10 import _average_down, cifar10_small_task
 from tf_autodropout.search.tasks.digits import digits_task
+from tf_autodropout.search.tasks.opponents import classics_for
 from tf_autodropout.search.tasks.pydoc import TEST_TOKENS, TRAIN_TOKENS, VALID_TOKENS, load_corpus, pydoc_task
 from tf_autodropout.search.tasks.registry import TASKS, make_task, task_settings
-from tf_autodropout.search.tasks.text import TextTask, classic
+from tf_autodropout.search.tasks.text import TextTask
 
 CIFAR = Path(__file__).parents[2] / "shared" / "data" / "tfds"
 
@@ -56,18 +58,9 @@ def test_text_reward_is_80_over_validation_perplexity() -> None:
     taken = np.take_along_axis(log_p, targets[..., None].astype(int), -1)[..., 0]
     by_hand = math.exp(-taken.mean())
     assert result.metrics["valid_perplexity"] == pytest.approx(by_hand, rel=1e-3)
-    scores = task.test(classic("Dropout", 0.2), seed=0).metrics
+    scores = task.test(classics_for(task.space.sites)[0].everywhere(0.2), seed=0).metrics
     assert scores["test"] != scores["valid"]
     assert task.child.traces == 1
-
-
-def test_classics_are_the_exact_members() -> None:
-    by_name = {opponent.name: opponent.patterns for opponent in pydoc_task().opponents()}
-    assert list(by_name) == ["no dropout", "Dropout(0.2)", "Variational Dropout(0.2)", "Word Dropout(0.1)"]
-    assert not by_name["no dropout"]
-    word, variational = by_name["Word Dropout(0.1)"]["ffn"], by_name["Variational Dropout(0.2)"]["ffn"]
-    assert (word.size, word.stride, word.share_c, word.rate) == (1, 0, True, 0.1)  # type: ignore[attr-defined]
-    assert (variational.size, variational.share_t) == (WHOLE, True)  # type: ignore[attr-defined]
 
 
 def test_digits_splits_are_apart_and_standardized() -> None:
@@ -82,16 +75,31 @@ def test_digits_splits_are_apart_and_standardized() -> None:
     assert set(images.train[1]) == set(range(10))
 
 
-def test_digits_learns_and_dropout_has_a_child_of_its_own() -> None:
+def test_digits_learns_and_what_is_no_trial_has_a_child_of_its_own() -> None:
     task = digits_task(steps=100)
-    none, dropout = task.opponents()
+    (none,) = task.opponents()
     scores = task.test(none, seed=1).metrics
     assert scores["valid"] > 80
     assert scores["test"] > 80
     ruined = PatternSet({site.name: ConvPattern(size=8) for site in task.space.sites})
     assert task.train(ruined, seed=1).reward < 0.5  # everything is dropped at every site
-    assert task.child() is not task.child(dropout.dropout)
-    assert task.child().traces == 1
+    classics = {one.name: one for one in classics_for(task.space.sites, task.branch_ends, any_pattern=True)}
+    assert list(classics) == ["Dropout", "Spatial Dropout", "DropBlock", "DropPath"]
+    block = classics["DropBlock"].everywhere(0.1)
+    own = task.child_for(block)
+    assert own is not task.child
+    assert own is task.child_for(block)
+    schedules = {layer.schedule for layers in pattern_layers(own.model).values() for layer in layers}
+    assert schedules == {Schedule.ramp_up(100)}
+    ramped = task.test(block, seed=1).metrics
+    assert ramped["valid"] > 50
+    assert ramped != scores
+    assert task.child_for(classics["DropPath"].everywhere(0.1)) is task.child
+    trivial = task.test(Opponent("trivial", PatternSet({}), drawn=True), seed=1).metrics
+    assert trivial["valid"] > 50
+    assert trivial != scores
+    assert task.test(none, seed=1).metrics == scores  # nothing of it is left in the child
+    assert task.child.traces == 1
 
 
 def test_averaging_down_is_the_mean_of_blocks() -> None:

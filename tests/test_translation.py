@@ -46,12 +46,7 @@ def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_child_learns_to_translate(task: TranslationTask) -> None:
-    none, *classics = task.opponents()
-    assert [opponent.name for opponent in classics] == [
-        "Dropout(0.1)",
-        "Variational Dropout(0.1)",
-        "Word Dropout(0.1)",
-    ]
+    (none,) = task.opponents()
     trained = train_child(task, none.patterns, seed=1)
     assert trained.score == "test BLEU"
     assert min(trained.valid, trained.test) > 40

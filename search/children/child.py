@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_autodropout.layers import assign_patterns, pattern_layers, site_seed
+from tf_autodropout.layers.keras_internals import clipped_by, learning_rate_of
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.core import Progress, unheard
 
@@ -93,16 +94,17 @@ class Child:
         self._clips = any((optimizer.clipnorm, optimizer.global_clipnorm, optimizer.clipvalue))
         optimizer.build(model.trainable_variables)
         self._schedule = tf.Variable(tf.zeros((steps, batch_size), tf.int32), trainable=False)
-        seeds_and_patterns = {
-            id(v) for layers in pattern_layers(model).values() for layer in layers for v in layer.variables
-        }
+        layers = [layer for twins in pattern_layers(model).values() for layer in twins]
+        self._mutable_layers = [layer for layer in layers if layer.mutable]
+        seeds_and_patterns = {id(v) for layer in layers for v in layer.variables}
         self._initial_state = [
             (variable, variable.numpy())
             for variable in [*model.non_trainable_variables, *optimizer.variables]
-            if id(variable) not in seeds_and_patterns and variable is not optimizer._learning_rate
+            if id(variable) not in seeds_and_patterns and variable is not learning_rate_of(optimizer)
         ]
         self._initial_weights = [(variable, variable.numpy()) for variable in model.trainable_variables]
         self._train_steps = tf.function(self._make_train_steps, jit_compile=self._jit_whole)
+        self._drawn_steps = tf.function(self._make_drawn_steps, jit_compile=self._jit_whole)
         self._evaluators: dict[Any, Any] = {}
         self.traces = 0
         self.last_train_seconds = 0.0
@@ -125,19 +127,28 @@ class Child:
             variable.assign(rng.permutation(value.reshape(-1)).reshape(value.shape))
         self._schedule.assign(self._order(np.random.default_rng([seed & 0xFFFFFFFF, 2])))
 
-    def train(self, progress: Progress = unheard, ends: Callable[[int], bool] = lambda done: False) -> list[float]:
+    def train(
+        self,
+        progress: Progress = unheard,
+        ends: Callable[[int], bool] = lambda done: False,
+        drawn: Callable[[], PatternSet] | None = None,
+    ) -> list[float]:
         """Trains for all steps; returns the mean loss of each call, for the learning curve.
 
         Args:
             progress: Called after each call of the compiled function.
             ends: Called after it, with the number of steps done; True ends the training.
+            drawn: Returns the patterns of the next step; None for those of `reset` at all steps.
 
         Raises:
             FloatingPointError: the loss is no longer finite.
         """
         start, curve = time.perf_counter(), []
         for first in range(0, self.steps, self._steps_per_call):
-            loss = float(self._train_steps(tf.constant(first)))
+            if drawn is None:
+                loss = float(self._train_steps(tf.constant(first)))
+            else:
+                loss = float(self._drawn_steps(tf.constant(first), self._vectors(drawn)))
             if not np.isfinite(loss):
                 raise FloatingPointError(f"training loss is {loss} after {first + self._steps_per_call} steps")
             curve.append(loss)
@@ -185,13 +196,29 @@ class Child:
             total += self._sum(self._strategy.run(self._train_step, (first + step,)))
         return total / tf.cast(self._steps_per_call, tf.float32)
 
+    def _make_drawn_steps(self, first: tf.Tensor, vectors: list[tf.Tensor]) -> tf.Tensor:
+        """The same, with a pattern for each step at each mutable layer, (steps per call, integers)."""
+        total = tf.constant(0.0)
+        for step in tf.range(self._steps_per_call):
+            for layer, patterns in zip(self._mutable_layers, vectors, strict=True):
+                layer.values.assign(patterns[step])
+            total += self._sum(self._strategy.run(self._train_step, (first + step,)))
+        return total / tf.cast(self._steps_per_call, tf.float32)
+
+    def _vectors(self, drawn: Callable[[], PatternSet]) -> list[tf.Tensor]:
+        sets = [drawn() for _ in range(self._steps_per_call)]
+        layers = self._mutable_layers
+        return [
+            tf.constant(np.stack([one.vector(s.get(one.site, type(one.pattern)())) for s in sets])) for one in layers
+        ]
+
     def _train_step(self, step: tf.Tensor) -> tf.Tensor:
         """What one replica does in a step; returns its part of the mean loss."""
         gradients, loss = self._gradients(step)
         if self._clips and self._replicas > 1:
             # Keras clips before it sums. Clipped after our sum and divided, they pass its clipping unchanged.
             gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-            clipped = self.optimizer._clip_gradients(gradients)
+            clipped = clipped_by(self.optimizer, gradients)
             gradients = [tf.convert_to_tensor(gradient) / self._replicas for gradient in clipped]
         self.optimizer.apply(gradients, self.model.trainable_variables)  # sums them over the replicas
         return loss

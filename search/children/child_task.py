@@ -18,17 +18,25 @@ from tf_autodropout.search.core import (
     Rung,
     unheard,
 )
+from tf_autodropout.search.space import SearchSpace
 
 
 class ChildTask(ABC):
     """Resets, trains and measures a child. A subclass says which child, how it is measured, and the reward."""
 
+    any_opponent: ClassVar[bool] = True
     METRIC: ClassVar[str]  # name of the measure on the validation split among the metrics
     SCALE: ClassVar[float] = 1.0  # from the measure to the units of `score`
 
     @abstractmethod
     def child_for(self, opponent: Opponent) -> Child:
-        """Returns the compiled child that trains with a opponent's regularization."""
+        """Returns the compiled child that trains with an opponent; the patterns of one that does not fit the space are
+        constants in it."""
+
+    @property
+    @abstractmethod
+    def space(self) -> SearchSpace:
+        """Where patterns may go, and which."""
 
     @abstractmethod
     def measure(self, child: Child, split: str) -> float:
@@ -46,12 +54,15 @@ class ChildTask(ABC):
         test = self.measure(self.child_for(opponent), "test")
         return Result(trained.reward, {"valid": self.SCALE * trained.metrics[self.METRIC], "test": self.SCALE * test})
 
+    def opponents(self) -> list[Opponent]:
+        return [Opponent("no dropout", PatternSet({}))]
+
     def _fit(self, opponent: Opponent, seed: int, rungs: Sequence[Rung], progress: Progress) -> Result:
         child = self.child_for(opponent)
-        child.reset(opponent.patterns, seed)
+        child.reset(opponent.patterns if opponent.fits(self.space) else PatternSet({}), seed)
         judge = Judge(rungs, child.steps, lambda: self.measure(child, "valid"), self.reward)
         metrics: dict[str, Any] = {
-            LEARNING_CURVE: child.train(progress, judge),
+            LEARNING_CURVE: child.train(progress, judge, self.space.draws(seed).__next__ if opponent.drawn else None),
             "train_seconds": child.last_train_seconds,
         }
         if rungs:

@@ -3,7 +3,7 @@
 import itertools
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -58,13 +58,21 @@ class ModelChild:
         if weights is not None:
             self._begin_with(weights)
         self._state.reseed(site_seed(seed, "generator", place) for place in itertools.count())
-        own = {self._own_names.get(site, site): pattern for site, pattern in patterns.items()}
-        assign_patterns(self.model, PatternSet(own))
+        self.assign(patterns)
         stable = {own: site for site, own in self._own_names.items()}
         for own_name, layers in self._layers.items():
             for place, layer in enumerate(layers):
                 layer.reseed(site_seed(seed, stable.get(own_name, own_name), place))
         set_random_states(seed)
+
+    def assign(self, patterns: PatternSet) -> None:
+        """Exchanges the patterns, by the search's names of the sites; the compiled step goes on with the new ones."""
+        own = {self._own_names.get(site, site): pattern for site, pattern in patterns.items()}
+        assign_patterns(self.model, PatternSet(own))
+
+    def drawing(self, drawn: Iterator[PatternSet]) -> keras.callbacks.Callback:
+        """Returns what gives each call of the compiled step the next PatternSet, in `fit`."""
+        return keras.callbacks.LambdaCallback(on_train_batch_begin=lambda batch, logs=None: self.assign(next(drawn)))
 
     def shapes(self, inputs: Any) -> dict[str, tuple[int, ...]]:
         """Returns the shape that arrives at each site, as `Site` has it, by the names in the model."""

@@ -101,6 +101,14 @@ class ModelData:
         """Whether `fit` has to shuffle what `source` returns: a `PyDataset`, by Python's random state."""
         return self.shuffle and isinstance(x, keras.utils.PyDataset)
 
+    def batches(self) -> int:
+        """Returns the number of batches of an epoch; of a dataset that does not tell it, by reading it."""
+        (x, *_) = self.source()
+        if isinstance(x, keras.utils.PyDataset):
+            return x.num_batches
+        count = int(x.cardinality())
+        return count if count >= 0 else sum(1 for _ in x)
+
     def first_batch(self) -> Any:
         """Returns the inputs of the first batch.
 

@@ -1,5 +1,6 @@
 """One training by `fit`, watched: where it ends, what it shows."""
 
+import inspect
 import math
 import statistics
 import time
@@ -10,9 +11,17 @@ from typing import Any
 
 import keras
 
+from tf_autodropout.patterns.checks import check_int
 from tf_autodropout.search.children.judge import Judge
 from tf_autodropout.search.children.model_data import ModelData
 from tf_autodropout.search.core import INVALID_REWARD, RUNG_REWARDS, STOPPED_AT, Progress, Rung, unheard
+
+_OF_FIT = tuple(
+    name
+    for name in inspect.signature(keras.Model.fit).parameters
+    if name
+    not in ("self", "x", "y", "sample_weight", "validation_data", "validation_split", "verbose", "initial_epoch")
+)
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,29 @@ def fitted(
         expected = max(INVALID_REWARD, verdict.expected(watch.judge.rewards[-1]))
     # A callback may have put back the weights of an earlier epoch.
     return Fitted(watch.curve, {} if own else watch.scores, expected, metrics, watch.step_time)
+
+
+def check_fit(arguments: Mapping[str, Any], steps: int | None) -> None:
+    """Raises unless these are arguments of `fit` that a trial can have.
+
+    Raises:
+        TypeError: an argument that `fit` does not have.
+        ValueError: a number below 1, steps and epochs both.
+    """
+    if unknown := [given for given in arguments if given not in _OF_FIT]:
+        raise TypeError(f"ModelTask got an unexpected argument '{unknown[0]}'. Those of fit: {', '.join(_OF_FIT)}")
+    for number in ("epochs", "batch_size", "validation_batch_size", "steps_per_epoch"):
+        if arguments.get(number) is not None:
+            check_int(number, arguments[number], 1)
+    if steps is not None:
+        check_int("steps", steps, 1)
+        if "epochs" in arguments:
+            raise ValueError("Expected 'steps' or 'epochs', not both.")
+
+
+def all_steps(train: ModelData, arguments: Mapping[str, Any], steps: int | None) -> int:
+    """Returns the steps of a whole training; see `fitted`."""
+    return steps or arguments.get("epochs", 1) * (arguments.get("steps_per_epoch") or train.batches())
 
 
 class _Watch(keras.callbacks.Callback):

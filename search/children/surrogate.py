@@ -1,6 +1,5 @@
 """A model of the reward, fitted on real trials, that answers for any PatternSet."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +8,7 @@ from sklearn.model_selection import KFold, cross_val_predict
 
 from tf_autodropout.patterns import ConvPattern, PatternSet, Site, TransformerPattern
 from tf_autodropout.patterns.pattern import Pattern
+from tf_autodropout.search.children.share import dropped_share
 
 _FOLDS = 5
 
@@ -94,13 +94,10 @@ def _features(site: Site, pattern: Pattern | None) -> list[float]:
     """The share of cells or tokens dropped, nearly, and all fields; zeros for the identity."""
     pattern = pattern or site.kind()
     if isinstance(pattern, TransformerPattern):
-        length = site.shape[0]
-        sizes = [min(pattern.size, length)]
-        affected = 1.0 if pattern.size >= length else pattern.size / max(1, pattern.size + pattern.stride)
+        sizes = [min(pattern.size, site.shape[0])]
     else:
         assert isinstance(pattern, ConvPattern)
         sizes = [int(size) for size in pattern.sizes(len(site.shape) - 1)]
-        affected = math.prod(min(1.0, pattern.repeat * a / b) for a, b in zip(sizes, site.shape, strict=False))
     others = [value for name, value in vars(pattern).items() if name != "size"]
-    row = [affected * pattern.rate, *map(float, sizes), *map(float, others)]
+    row = [dropped_share(site, pattern), *map(float, sizes), *map(float, others)]
     return [0.0] * len(row) if pattern.is_identity else row

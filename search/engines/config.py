@@ -23,7 +23,8 @@ class EngineConfig:
         engine: `"in-process"`: one child at a time in this process. `"processes"`: several processes on this
             machine, see `WorkerProcesses`. `"ray"`: the machines of a Ray cluster, see `RayCluster`.
         workers: Number of children at a time; None for one per accelerator, or per core where there is none.
-        time_limit: Seconds after which a training counts as hanging and its process is replaced.
+        time_limit: Seconds after which a training, or the building of a task, counts as hanging and its process is
+            replaced.
         strategy: What a child trains on, see `make_strategy`.
         precision: `"float32"` or `"bfloat16"`, see `Placement`.
         address: Of a Ray cluster; None starts one on this machine.

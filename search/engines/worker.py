@@ -1,52 +1,49 @@
 """What a worker process does: builds its task once, then trains what it is sent, one after the other."""
 
+import ctypes
 import os
 import pickle
 import signal
-import threading
-from collections.abc import Sequence
-from multiprocessing import connection, parent_process
+import socket
+import sys
 
-from tf_autodropout.search.children.placement import Placement
-from tf_autodropout.search.engines.attempt import attempt
+from tf_autodropout.search.engines.channel import receive, send
+from tf_autodropout.search.engines.trainer import Trainer
+
+_PR_SET_PDEATHSIG = 1  # Linux, prctl(2)
 
 
-def serve(pipe: connection.Connection, make_task: bytes, placement: Placement, cores: Sequence[int]) -> None:
-    """Answers calls from `pipe` until it is closed.
+def serve(number: int, search: int) -> None:
+    """Answers calls until the search has ended.
 
-    The first answer is a text: why the task could not be built, or nothing. Then an `Outcome` answers each number and
-    work.
+    The first messages that come say where children are trained and how the task is built; the answer is a text: why
+    that cannot be done, or nothing. Then each identity, number and work is answered by `Trainer.answer`.
 
     Args:
-        pipe: To the search's process.
-        make_task: What builds the task, pickled.
-        placement: Strategy and precision of the children.
-        cores: Numbers of the CPU cores to stay on.
+        number: File descriptor of this end of the socket.
+        search: Number of the search's process.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the search, which ends its workers
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    _die_with(search)
+    os.set_inheritable(number, False)
+    end = socket.socket(fileno=number)
     try:
-        placement.prepare()
-        task = pickle.loads(make_task)()
-    except Exception as error:
-        pipe.send(f"{type(error).__name__}: {error}")
-        return
-    pipe.send("")
-    try:
-        while True:
-            number, work = pipe.recv()
-            with placement.scope():
-                outcome = attempt(task, number, work)
-            pipe.send(outcome)
-    except (EOFError, BrokenPipeError):
+        placement, cores = pickle.loads(receive(end))
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, cores)
+        trainer = Trainer(receive(end), placement, search)
+        reason = trainer.build()
+        send(end, f"{reason}\n".encode())
+        while not reason:
+            send(end, trainer.answer(*pickle.loads(receive(end))))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the search has ended
 
 
-def _die_with_parent() -> None:
-    """Ends this process when its parent has gone, even by kill -9 in the middle of a training."""
-    parent = parent_process()
-    assert parent is not None
-    connection.wait([parent.sentinel])
-    os._exit(1)
+def _die_with(parent: int) -> None:
+    """Has this process killed when the one that started it dies, even by kill -9, and even while this one is stopped or
+    holds Python's lock. The guard does the same where the system cannot."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before
+        os._exit(1)

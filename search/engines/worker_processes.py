@@ -1,24 +1,34 @@
 """Trains children in processes of this machine: one per accelerator, or for small children one per core."""
 
 import contextlib
+import json
 import logging
-import multiprocessing
 import os
+import pickle
+import selectors
 import signal
+import socket
+import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from multiprocessing import connection
-from typing import Any
-
-import cloudpickle
+import time
+from collections.abc import Callable
 
 from tf_autodropout.search.children.placement import Placement
 from tf_autodropout.search.core import Scoring, Task, Training
+from tf_autodropout.search.engines.channel import Channel
 from tf_autodropout.search.engines.slots import Slot, machine_slots
-from tf_autodropout.search.engines.worker import serve
+from tf_autodropout.search.engines.trainer import packed
 from tf_autodropout.search.engines.worker_pool import PoolWorker, WorkerPool
 
-_MAX_FAILED_STARTS = 3  # in a row, of all workers together
+_POLL_SECONDS = 0.5  # between two looks at which processes live: a subprocess may hold the socket of a dead one
+_DEATH_SECONDS = 5.0  # for the system to end a process that was killed
+# The worker finds modules where this process does; the main script is not run in it: a search there would begin anew.
+_START = """
+import json, sys
+sys.path[:], sys.argv[:], number, search = json.loads(sys.argv[1])
+from tf_autodropout.search.engines.worker import serve
+serve(number, search)
+"""
 _log = logging.getLogger(__name__)
 
 
@@ -26,14 +36,15 @@ class WorkerProcesses(WorkerPool["_Worker"]):
     """N worker processes, each with its own task, device and compiled child.
 
     They start with the first call. One that dies or hangs is replaced, and what it was training is reported as failed
-    with the reason. When this process dies, by whatever signal, they end.
+    with the reason; its subprocesses and temporary files go with it. When this process dies, by whatever signal, they
+    end likewise.
 
     Args:
         make_task: Builds the task in each worker, such as `functools.partial(make_task, "digits")`; what a worker
             cannot import, such as a function of the main script, is sent by value.
         workers: Number of processes; None for one per accelerator, or per core where there is none.
-        time_limit: Seconds after which a training counts as hanging and its worker is killed; the first one
-            of a worker compiles the child as well. None for no limit.
+        time_limit: Seconds after which a training, or the building of a task, counts as hanging and its worker is
+            killed; the first training of a worker compiles the child as well. None for no limit.
         placement: Strategy and precision of the children.
 
     Raises:
@@ -57,26 +68,12 @@ class WorkerProcesses(WorkerPool["_Worker"]):
         placement: Placement | None = None,
     ) -> None:
         super().__init__(time_limit)
-        self._placement = placement or Placement()
-        try:
-            self._task = cloudpickle.dumps(make_task)  # by value where a worker cannot import it
-        except Exception as error:  # whatever an object raises that cannot be pickled
-            raise ValueError(
-                "The engine 'processes' sends the task to its workers, and this one cannot be sent "
-                f"({type(error).__name__}: {error}). Of a tf.data.Dataset give the function that makes it."
-            ) from error
+        self._task, self._placement = packed(make_task), placement or Placement()
         self._slots = machine_slots(workers)
-        self._failed_starts = 0
 
     @property
     def slots(self) -> int:
-        return len(self._slots)
-
-    def close(self) -> None:
-        self._waiting.clear()
-        for worker in self._workers:
-            worker.kill()
-        self._workers.clear()
+        return sum(not worker.given_up for worker in self._workers) or len(self._slots)
 
     def _look(self) -> None:
         if not self._workers:
@@ -84,41 +81,34 @@ class WorkerProcesses(WorkerPool["_Worker"]):
             _log.info("%d worker processes start", len(self._workers))
 
     def _listen(self) -> None:
-        handles: dict[Any, _Worker] = {}
+        patience = self._patience(_POLL_SECONDS)
+        with selectors.DefaultSelector() as selector:
+            for worker in self._workers:
+                if worker.channel:
+                    write = selectors.EVENT_WRITE if worker.channel.waits else 0
+                    selector.register(worker.channel, selectors.EVENT_READ | write, worker)
+            ready = [key.data for key, _ in selector.select(patience)]
         for worker in self._workers:
-            handles |= {worker.pipe: worker, worker.process.sentinel: worker}
-        ready = connection.wait(list(handles), self._until_time_limit())
-        for worker in {id(handles[handle]): handles[handle] for handle in ready}.values():
-            self._hear(worker)
-        for worker in self._late():
-            self._replace(worker, self._time_limit_reason())
+            # A worker may have answered before it died: what it sent is read first.
+            dead = worker.process is not None and worker.process.poll() is not None
+            if worker in ready or dead:
+                self._hear(worker, dead)
 
-    def _hear(self, worker: "_Worker") -> None:
+    def _hear(self, worker: "_Worker", dead: bool) -> None:
+        assert worker.channel
+        worker.channel.write()
         try:
-            # A worker may have answered before it died: the pipe is read to its end first.
-            answer = worker.pipe.recv() if worker.pipe.poll() else None
-        except (EOFError, OSError):
-            answer = None
-        if answer is None:
-            self._replace(worker, worker.cause_of_death())
-        elif worker.ready:
-            self._answered(worker, answer)
-        elif not answer:
-            worker.ready, self._failed_starts = True, 0
-        else:
-            self._replace(worker, answer)
-
-    def _replace(self, worker: "_Worker", reason: str) -> None:
-        """Starts a new process in the place of one that died, hangs or did not start."""
-        doing = worker.doing if worker.ready else "while it started"
-        self._failed(worker, reason)
-        _log.warning("%s ended %s: %s; another takes its place", worker.name, doing, reason)
-        if not worker.ready:
-            self._failed_starts += 1
-            if self._failed_starts >= _MAX_FAILED_STARTS:
-                raise RuntimeError(f"The worker processes do not start: {reason}")
-        worker.kill()
-        worker.start()
+            messages = worker.channel.read()
+        except (EOFError, ValueError) as error:
+            self._lost(worker, str(error) or worker.cause_of_death())
+            return
+        for message in messages:
+            if worker.ready:
+                self._answered(worker, message)
+            elif worker.channel:  # it may have been lost by the message before
+                self._built(worker, message.decode(errors="backslashreplace").strip())
+        if dead and not messages and worker.channel:
+            self._lost(worker, worker.cause_of_death())
 
 
 class _Worker(PoolWorker):
@@ -127,66 +117,56 @@ class _Worker(PoolWorker):
     def __init__(self, slot: Slot, task: bytes, placement: Placement) -> None:
         super().__init__()
         self._slot, self._task, self._placement = slot, task, placement
-        self.start()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.channel: Channel | None = None
 
     @property
     def name(self) -> str:
-        return f"{self._slot.name} (process {self.process.pid})"
+        return f"{self._slot.name} (process {self.process.pid})" if self.process else self._slot.name
 
     @property
     def idle(self) -> bool:
-        return super().idle and self.process.is_alive()
+        return super().idle and self.process is not None and self.process.poll() is None
 
-    def start(self) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork would share TensorFlow's threads and devices
-        self.pipe, end = context.Pipe()
-        arguments = (end, self._task, self._placement, self._slot.cores)
-        self.process = context.Process(target=serve, args=arguments, daemon=True)
-        with _environment(self._slot.environment), _without_main():
-            self.process.start()
-        end.close()  # so that the pipe ends with the process
-        self.ready, self.busy = False, False
+    def _start(self) -> None:
+        own, other = socket.socketpair()
+        self.channel = Channel(own)
+        with other:
+            arguments = json.dumps([sys.path, sys.argv, other.fileno(), os.getpid()])
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", _START, arguments],
+                stdin=subprocess.DEVNULL,
+                env=os.environ | self._slot.environment,
+                pass_fds=[other.fileno()],
+                start_new_session=True,  # its subprocesses are in its group, and end with it
+            )
+        self.since = time.monotonic()
+        self.channel.send(pickle.dumps((self._placement, self._slot.cores)))
+        self.channel.send(self._task)
 
-    def _send(self, number: int, work: Training | Scoring) -> None:
-        with contextlib.suppress(OSError):  # it has just died: its sentinel tells
-            self.pipe.send((number, work))
+    def _send(self, identity: int, number: int, work: Training | Scoring) -> None:
+        assert self.channel
+        self.channel.send(pickle.dumps((identity, number, work)))
 
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.join()
-        self.pipe.close()
+    def _end(self) -> None:
+        if self.process:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs in the system itself
+                self.process.wait(_DEATH_SECONDS)
+        if self.channel:
+            self.channel.close()
+        self.process = self.channel = None
 
     def cause_of_death(self) -> str:
-        self.process.join()
-        code = self.process.exitcode or 0
+        assert self.process
+        try:
+            code = self.process.wait(_POLL_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "the process has closed its connection"
         if code == -signal.SIGKILL:
             return "the process was killed (SIGKILL), by hand or for lack of memory"
         if code < 0:
-            return f"the process died of {signal.Signals(-code).name}"
+            named = -code in set(signal.Signals)
+            return f"the process died of {signal.Signals(-code).name if named else f'signal {-code}'}"
         return f"the process ended with exit code {code}"
-
-
-@contextlib.contextmanager
-def _without_main() -> Iterator[None]:
-    """Processes that start in the block do not run the main script again: a search in it would begin in each."""
-    main = sys.modules["__main__"]
-    hidden = {name: getattr(main, name) for name in ("__file__", "__spec__") if hasattr(main, name)}
-    for name in hidden:
-        setattr(main, name, None)
-    try:
-        yield
-    finally:
-        for name, value in hidden.items():
-            setattr(main, name, value)
-
-
-@contextlib.contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Sets environment variables for the processes that start in the block."""
-    before = dict(os.environ)
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

@@ -1,17 +1,29 @@
-"""The honest end of a search: the best PatternSet against its opponents, on fresh seeds and test data."""
+"""The honest end of a search: the best PatternSet against its opponents, on fresh seeds and test data.
+
+The opponents, for every task: its own lines, no dropout first; the classics that fit, tuned on validation with as many
+trainings as the search had; random PatternSets, another one for each seed, which is what a search starts from; and
+TrivialPattern, a PatternSet that is drawn anew at every step: what beats it has learned something.
+
+Reference:
+    Müller and Hutter, TrivialAugment, ICCV 2021: the parameter-free baseline whose counterpart TrivialPattern is.
+"""
 
 import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tf_autodropout.patterns import PatternSet
 from tf_autodropout.patterns.seeding import site_seed
-from tf_autodropout.search.core import Engine, Opponent, Scoring, Trial
+from tf_autodropout.search.core import Engine, Opponent, Scoring, Task, Trial
 from tf_autodropout.search.ledger import Ledger
 from tf_autodropout.search.results.evaluation import Evaluation, evaluate
 from tf_autodropout.search.results.paired import Lead, holm, paired_lead
+from tf_autodropout.search.results.tuning import Tuning
+from tf_autodropout.search.space import SearchSpace
+from tf_autodropout.search.tasks.opponents import classics_for
 
-FOUND = "best PatternSet"
+FOUND, RANDOM, TRIVIAL = "best PatternSet", "random PatternSets", "TrivialPattern"
 LEVEL = 0.05
 _DIVERGED = {"valid": None, "test": None}  # what the ledger holds of such a training
 
@@ -46,24 +58,55 @@ class Row:
         return statistics.stdev(self.test) if len(self.test) > 1 else float("nan")
 
 
+def opponents_of(
+    engine: Engine,
+    ledger: Ledger,
+    task: Task,
+    budget: int,
+    finalists: int,
+    seed: int,
+    progress: Callable[[str], None] = lambda name: None,
+) -> list[Opponent]:
+    """Returns the opponents that are the same for all seeds; none if the task has no test data.
+
+    Args:
+        engine: Of the search; no trial may be there.
+        ledger: Ledger of the search.
+        task: Says what fits, see `Task.opponents`.
+        budget: Trainings that tune the classics; 0 leaves them at their usual rate.
+        finalists: See `Tuning.run`.
+        seed: Seed of the search.
+        progress: Called with a few words before each training.
+    """
+    own = list(task.opponents())
+    if not own:
+        return []
+    any_opponent = getattr(task, "any_opponent", False)
+    classics = classics_for(task.space.sites, getattr(task, "branch_ends", ()), any_opponent)
+    tuned = Tuning(engine, ledger, task.space, classics, budget, seed, progress).run(finalists)
+    return [*own, *tuned, *([Opponent(TRIVIAL, PatternSet({}), drawn=True)] if any_opponent else [])]
+
+
 def compare(
     engine: Engine,
     opponents: Sequence[Opponent],
     ledger: Ledger,
     best: Trial,
+    space: SearchSpace,
     seed: int,
     count: int = 6,
     progress: Callable[[str], None] = lambda name: None,
 ) -> list[Row]:
-    """Retrains the best PatternSet and its opponents on the same fresh seeds and scores them on test.
+    """Retrains the best PatternSet, its opponents and random PatternSets on fresh seeds and scores them on test.
 
     What is in the ledger already is not trained again.
 
     Args:
         engine: Of the search; no trial may be there.
-        opponents: Those of the task.
+        opponents: What `opponents_of` has returned.
         ledger: Ledger of the search.
         best: The trial that stands for the search.
+        space: What random PatternSets are drawn from, one for each seed.
         seed: Seed of the search; the fresh seeds derive from it and were not used for any trial.
         count: Number of fresh seeds, at least 1.
         progress: Called with the name of each opponent before each training.
@@ -71,18 +114,20 @@ def compare(
     Raises:
         RuntimeError: a training failed twice. Going on begins with it.
     """
-    names = [f"{FOUND} #{best.number}", *(opponent.name for opponent in opponents)]
-    lines = [Opponent(FOUND, best.patterns), *opponents]
+    draws = space.draws(site_seed(seed, "random"))
+    drawn = [Opponent(RANDOM, next(draws)) for _ in range(count)]
+    lines = [[Opponent(FOUND, best.patterns)] * count, *([one] * count for one in opponents), drawn]
+    names = [f"{FOUND} #{best.number}", *(line[0].name for line in lines[1:])]
     evaluations = [
         Evaluation(name, index, Scoring(opponent, site_seed(seed, "fresh", index)), opponent.name, _DIVERGED)
-        for name, opponent in zip(names, lines, strict=True)
-        for index in range(count)
+        for name, line in zip(names, lines, strict=True)
+        for index, opponent in enumerate(line)
     ]
     scores = evaluate(engine, ledger, evaluations, progress)
     rows = []
-    for place, opponent in enumerate(lines):
+    for place, line in enumerate(lines):
         own = scores[place * count : (place + 1) * count]
-        rows.append(Row.of(opponent.name, [s["valid"] for s in own], [s["test"] for s in own]))
+        rows.append(Row.of(line[0].name, [s["valid"] for s in own], [s["test"] for s in own]))
     return rows
 
 

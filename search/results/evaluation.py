@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tf_autodropout.search.answers import checked
 from tf_autodropout.search.core import Call, Engine, Outcome, Scoring, Status, Training
 from tf_autodropout.search.ledger import Ledger
 
@@ -82,7 +83,9 @@ def work_through(
         submit(place)
     left, failed = set(range(len(works))), set()
     while left:
-        outcome = engine.next()
+        outcome = checked(engine.next())
+        if outcome.number not in left:  # it came before, or never was asked for
+            continue
         if outcome.status is Status.FAILED and outcome.number not in failed:
             failed.add(outcome.number)
             submit(outcome.number)

@@ -1,75 +1,81 @@
-"""Which trial to call best: the best few are retrained on more seeds before one of them is chosen.
+"""Which trial to call best: the best few race on new seeds before one of them is chosen.
 
-Ours. The highest reward of many noisy ones is in part luck; on small tasks the luck of the seed is as
-large as the lead of the best. The finalists share their new seeds, all that they have earned counts alike,
-and only validation is looked at.
+Ours. The highest reward of many noisy ones is in part luck; on small tasks the luck of the seed is as large as the lead
+of the best. What they earn in the race alone counts, since their first reward is what they were chosen by, and only
+validation is looked at.
 """
 
 import statistics
 from collections.abc import Callable
 
-from tf_autodropout.patterns.seeding import site_seed
-from tf_autodropout.search.core import INVALID_REWARD, Engine, Training, Trial
+from tf_autodropout.search.core import Engine, Training, Trial
 from tf_autodropout.search.ledger import Ledger, LedgerReader
-from tf_autodropout.search.results.evaluation import Evaluation, evaluate
+from tf_autodropout.search.results.race import race, standing, stored
+from tf_autodropout.search.results.tuning import race_budget
 
-SEEDS = 2
+_LOOK = 4  # times as many trials are looked at: a searcher may have suggested one PatternSet again
 
 
 def confirm(
     engine: Engine, ledger: Ledger, seed: int, finalists: int, progress: Callable[[str], None] = lambda name: None
 ) -> None:
-    """Retrains the trials with the highest rewards and stores what they earn; what is there is not trained again.
+    """Lets the trials with the highest rewards race and stores what they earn; what is there is not trained again.
 
     Args:
         engine: Of the search; no trial may be there.
         ledger: Ledger of the search.
-        seed: Seed of the search; the new seeds derive from it and were not used for any trial.
+        seed: Seed of the search.
         finalists: Number of trials; 1 means that the highest reward decides.
         progress: Called with a few words before each training.
     """
-
-    evaluations = [
-        Evaluation(
-            _key(trial),
-            index,
-            Training(trial.patterns, site_seed(seed, "confirm", index)),
-            f"trial {trial.number}, one of the {finalists} best, on a new seed",
-            diverged={"reward": INVALID_REWARD},
+    top = _top(ledger, finalists) if finalists > 1 else []
+    if top:
+        race(
+            engine,
+            ledger,
+            [_key(trial) for trial in top],
+            [lambda own, trial=trial: Training(trial.patterns, own) for trial in top],  # type: ignore[misc]
+            race_budget(len(top)),
+            seed,
+            lambda place: f"trial {top[place].number}, one of the {finalists} best, on a new seed",
+            progress,
         )
-        for trial in (ledger.top(finalists) if finalists > 1 else ())
-        for index in range(SEEDS)
-    ]
-    evaluate(engine, ledger, evaluations, progress)
 
 
 def best_trial(ledger: LedgerReader, finalists: int) -> tuple[Trial, float] | None:
-    """Returns the best trial with its mean reward, over all seeds once all finalists have been confirmed.
+    """Returns the best trial with its mean reward in the race once that is over.
 
     Args:
         ledger: Ledger of the search.
         finalists: As for `confirm`.
 
     Returns:
-        Trial and reward; None if no trial has finished. Without confirmation it is the first of the trials with
-        the highest reward.
+        Trial and reward; None if no trial has finished. Before the end of a race, and without one, it is the first of
+        the trials with the highest reward.
     """
-    top = ledger.top(finalists)
+    top = _top(ledger, finalists)
     if not top:
         return None
-    earned = [rewards_of(ledger, trial) for trial in top]
-    if finalists > 1 and all(len(rewards) == 1 + SEEDS for rewards in earned):
-        means = [statistics.fmean(rewards) for rewards in earned]
-        place = max(range(len(top)), key=lambda place: (means[place], -place))
-        return top[place], means[place]
-    return top[0], earned[0][0]
+    if finalists > 1:
+        now = standing(stored(ledger, [_key(trial) for trial in top]), race_budget(len(top)))
+        if not now.wanted:
+            best = top[now.alive[0]]
+            return best, statistics.fmean(rewards_of(ledger, best))
+    assert top[0].reward is not None  # it is finished
+    return top[0], top[0].reward
 
 
 def rewards_of(ledger: LedgerReader, trial: Trial) -> list[float]:
-    """The reward of the search and those on the new seeds, as far as they are there."""
-    assert trial.reward is not None  # it is finished
-    stored = (ledger.evaluation(_key(trial), index) for index in range(SEEDS))
-    return [trial.reward] + [metrics["reward"] for metrics in stored if metrics is not None]
+    """The rewards of a trial in the race, by seed; without a race that of the search."""
+    assert trial.reward is not None
+    (earned,) = stored(ledger, [_key(trial)])
+    return [reward for reward in earned if reward is not None] or [trial.reward]
+
+
+def _top(ledger: LedgerReader, finalists: int) -> list[Trial]:
+    """The trials with the highest rewards, each PatternSet once."""
+    distinct = {trial.patterns: trial for trial in reversed(ledger.top(_LOOK * finalists))}
+    return sorted(distinct.values(), key=lambda trial: (-(trial.reward or 0.0), trial.number))[:finalists]
 
 
 def _key(trial: Trial) -> str:

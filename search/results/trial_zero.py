@@ -4,18 +4,18 @@ import statistics
 from collections.abc import Callable
 
 from tf_autodropout.patterns import PatternSet
-from tf_autodropout.patterns.seeding import site_seed
-from tf_autodropout.search.core import INVALID_REWARD, Engine, Training, Trial
+from tf_autodropout.search.core import Engine, Training, Trial
 from tf_autodropout.search.ledger import Ledger, LedgerReader
 from tf_autodropout.search.loop import trial_seed
 from tf_autodropout.search.results.evaluation import Evaluation, evaluate
-from tf_autodropout.search.results.finalists import SEEDS, rewards_of
+from tf_autodropout.search.results.finalists import rewards_of
+from tf_autodropout.search.results.race import DIVERGED, MOST, paired_seed
 
 NAME = "trial 0"
 
 
 def train_trial_zero(
-    engine: Engine, ledger: Ledger, seed: int, progress: Callable[[str], None], confirmed: bool = False
+    engine: Engine, ledger: Ledger, seed: int, progress: Callable[[str], None], paired: int = 0
 ) -> None:
     """Trains without dropout and stores the reward; what is there is not trained again.
 
@@ -24,27 +24,26 @@ def train_trial_zero(
         ledger: Ledger of the search.
         seed: Seed of the search.
         progress: Called with a few words before a training.
-        confirmed: Also on the seeds that finalists are retrained on.
+        paired: Number of the seeds of the finalists' race that it is trained on as well.
 
     Raises:
         RuntimeError: it failed twice, with the reason: so would every trial.
     """
-    seeds = [trial_seed(seed, 0), *(site_seed(seed, "confirm", index) for index in range(SEEDS if confirmed else 0))]
+    seeds = [trial_seed(seed, 0), *(paired_seed(seed, index) for index in range(paired))]
     works = [Training(PatternSet({}), own) for own in seeds]
     evaluations = [
-        Evaluation(NAME, index, work, "no dropout, as trial 0", {"reward": INVALID_REWARD})
-        for index, work in enumerate(works)
+        Evaluation(NAME, index, work, "no dropout, as trial 0", DIVERGED) for index, work in enumerate(works)
     ]
     evaluate(engine, ledger, evaluations, progress)
 
 
 def lead(ledger: LedgerReader, best: Trial) -> str:
     """Says what the best trial is ahead of no dropout, and whether chance alone could do it; empty without trial 0."""
-    stored = [ledger.evaluation(NAME, index) for index in range(1 + SEEDS)]
+    stored = [ledger.evaluation(NAME, index) for index in range(1 + MOST)]
     without = [metrics["reward"] for metrics in stored if metrics is not None]
     if not without:
         return ""
-    earned = rewards_of(ledger, best)
+    earned, without = rewards_of(ledger, best), without[1:] or without  # of the race, both
     figures = f"{statistics.fmean(earned):.4f} against {statistics.fmean(without):.4f} without dropout"
     if min(len(earned), len(without)) < 2:
         return f"One seed tells nothing of chance: {figures}."

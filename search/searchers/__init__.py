@@ -34,6 +34,8 @@ __all__ = [
     "Reinforce",
     "Searcher",
     "Thompson",
+    "batch_of",
+    "begins_with_classics",
     "check_searcher",
     "make_searcher",
 ]
@@ -46,14 +48,29 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
-# Name to class.
+# Name to class; the first one is the default.
 SEARCHERS = {
-    "reinforce": "Reinforce",
     "thompson": "Thompson",
+    "reinforce": "Reinforce",
+    "paper": "Reinforce",
     "evolution": "RegularizedEvolution",
     "tpe": "TPE",
     "random": "RandomSearch",
 }
+# Eq. 3 to the letter: none of our extensions of the update.
+PAPER = {"bias_learning_rate": 0.0, "scale_advantages": False, "entropy_bonus": 0.0, "ratio_clip": 0.0}
+_AT_ONCE = ("thompson", "evolution")  # learn from each trial as it comes, which costs them little
+_PLAIN = ("paper", "random")  # begin with nothing that is known
+
+
+def batch_of(name: str, batch: int) -> int:
+    """Returns M of a searcher where nothing else is said: 1 for one that learns from each trial, else `batch`."""
+    return 1 if name in _AT_ONCE else batch
+
+
+def begins_with_classics(name: str) -> bool:
+    """Whether the classics are a searcher's first trials: not those of random search and of the paper's own."""
+    return name not in _PLAIN
 
 
 def check_searcher(name: str, settings: Mapping[str, Any]) -> None:
@@ -62,7 +79,7 @@ def check_searcher(name: str, settings: Mapping[str, Any]) -> None:
         raise ValueError(f"Invalid value for 'searcher'. Expected one of {', '.join(SEARCHERS)}. Received: {name}")
     if not settings:
         return
-    if name == "reinforce":
+    if SEARCHERS[name] == "Reinforce":
         known = [field.name for field in fields(LearnerConfig)]
     else:
         known = [p for p in inspect.signature(__getattr__(SEARCHERS[name])).parameters if p not in ("space", "seed")]
@@ -71,7 +88,7 @@ def check_searcher(name: str, settings: Mapping[str, Any]) -> None:
             f"Invalid value for 'searcher_settings'. Expected those of the searcher '{name}': "
             f"{', '.join(known) or 'none'}. Received: {unknown[0]!r}"
         )
-    if name == "reinforce":
+    if SEARCHERS[name] == "Reinforce":
         LearnerConfig(**settings)
 
 
@@ -82,13 +99,15 @@ def make_searcher(name: str, space: SearchSpace, seed: int, settings: Mapping[st
         name: One of `SEARCHERS`.
         space: The search space.
         seed: Seeds everything.
-        settings: Those of `LearnerConfig` for `"reinforce"`, else arguments of the class.
+        settings: Those of `LearnerConfig` for `"reinforce"` and `"paper"`, else arguments of the class.
 
     Raises:
         ValueError: an unknown name or setting, a bad value.
     """
     check_searcher(name, settings or {})
     searcher = __getattr__(SEARCHERS[name])
-    if name == "reinforce":
+    if name == "paper":
+        settings = PAPER | dict(settings or {})
+    if SEARCHERS[name] == "Reinforce":
         return searcher(space, seed, config=LearnerConfig(**(settings or {})))
     return searcher(space, seed, **(settings or {}))

@@ -47,6 +47,10 @@ class Reinforce:
         self._pending = self._suggestions()
         return metrics
 
+    def log_prob(self, tokens: Sequence[int]) -> float:
+        """Returns the log-probability of tokens under the controller as it is now."""
+        return float(self._controller.log_prob_and_entropy([list(tokens)])[0][0])
+
     def state(self) -> bytes:
         return self._learner.state()
 

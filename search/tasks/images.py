@@ -1,4 +1,4 @@
-"""Image classification on arrays in memory: the child, the reward, the classics."""
+"""Image classification on arrays in memory: the child and the reward."""
 
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -9,12 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from tf_autodropout.models import wide_resnet
-from tf_autodropout.patterns import PatternSet
+from tf_autodropout.patterns import Schedule
 from tf_autodropout.search.children.child import Child, Split
 from tf_autodropout.search.children.child_task import ChildTask
 from tf_autodropout.search.core import Opponent
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.surgery import sites
+from tf_autodropout.surgery import regularize, sites
 
 _EVALUATION_BATCH = 250
 
@@ -50,7 +50,6 @@ class ImageTask(ChildTask):
         width: Of the Wide ResNet.
         learning_rate: Peak of SGD's cosine decay (Nesterov momentum 0.9).
         weight_decay: L2 factor on the kernels.
-        classic_rate: Rate of the Dropout in the final table.
     """
 
     METRIC: ClassVar[str] = "valid_accuracy"
@@ -65,60 +64,66 @@ class ImageTask(ChildTask):
     width: int = 2
     learning_rate: float = 0.1
     weight_decay: float = 5e-4
-    classic_rate: float = 0.2
     score: str = field(default="test accuracy in %", init=False)
     lower_is_better: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        self._children: dict[float, Child] = {}
+        self._constant: tuple[Opponent, Child] | None = None  # the last one: a model of its own for each
 
     @cached_property
     def space(self) -> SearchSpace:
         return SearchSpace(sites(wide_resnet(self.depth, self.width, self._input_shape)).as_sites(), self.granularity)
 
+    @property
+    def branch_ends(self) -> list[str]:
+        """The sites before the last convolution of each block: a branch that is dropped there is 0 at its end."""
+        return [site.name for site in self.space.sites if site.name.endswith("_bn2")]
+
     def child_for(self, opponent: Opponent) -> Child:
-        return self.child(opponent.dropout)
+        if opponent.drawn or opponent.fits(self.space):
+            return self.child
+        if self._constant is None or self._constant[0] != opponent:
+            schedule = Schedule.ramp_up(self.steps) if opponent.ramp_up else None
+            model = regularize(self._model(mutable=False), opponent.patterns, schedule=schedule)
+            self._constant = opponent, self._compiled(model)
+        return self._constant[1]
 
     def measure(self, child: Child, split: str) -> float:
         examples = self._valid if split == "valid" else self._test
         return child.evaluate(examples, _correct, _EVALUATION_BATCH)["accuracy"]
-
-    def opponents(self) -> list[Opponent]:
-        nothing = PatternSet({})
-        return [
-            Opponent("no dropout", nothing),
-            Opponent(f"Dropout({self.classic_rate:g})", nothing, dropout=self.classic_rate),
-        ]
 
     def describe(self) -> dict[str, Any]:
         settings = {k: v for k, v in asdict(self).items() if k != "images"}
         sizes = {split: len(getattr(self.images, split)[1]) for split in ("train", "valid", "test")}
         return settings | {"images": sizes, "image_shape": list(self._input_shape)}
 
-    def child(self, dropout: float = 0.0) -> Child:
-        """Returns the compiled child, built at first use; a rate of Dropout is a child of its own."""
-        if dropout not in self._children:
-            model = wide_resnet(
-                self.depth,
-                self.width,
-                self._input_shape,
-                self.images.num_classes,
-                dropout=dropout,
-                weight_decay=self.weight_decay,
-                mutable=True,
-            )
-            schedule = keras.optimizers.schedules.CosineDecay(self.learning_rate, self.steps)
-            self._children[dropout] = Child(
-                model,
-                keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True),
-                tf.nn.sparse_softmax_cross_entropy_with_logits,
-                self._train,
-                self.steps,
-                self.batch_size,
-                # XLA's convolutions in a loop are 7 to 20 times slower on a CPU than TensorFlow's.
-                jit_compile=any(device.device_type != "CPU" for device in tf.config.list_logical_devices()),
-            )
-        return self._children[dropout]
+    @cached_property
+    def child(self) -> Child:
+        """The compiled child, built at first use."""
+        return self._compiled(self._model(mutable=True))
+
+    def _model(self, mutable: bool) -> keras.Model:
+        return wide_resnet(
+            self.depth,
+            self.width,
+            self._input_shape,
+            self.images.num_classes,
+            weight_decay=self.weight_decay,
+            mutable=mutable,
+        )
+
+    def _compiled(self, model: keras.Model) -> Child:
+        schedule = keras.optimizers.schedules.CosineDecay(self.learning_rate, self.steps)
+        return Child(
+            model,
+            keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True),
+            tf.nn.sparse_softmax_cross_entropy_with_logits,
+            self._train,
+            self.steps,
+            self.batch_size,
+            # XLA's convolutions in a loop are 7 to 20 times slower on a CPU than TensorFlow's.
+            jit_compile=any(device.device_type != "CPU" for device in tf.config.list_logical_devices()),
+        )
 
     @property
     def _input_shape(self) -> tuple[int, int, int]:

@@ -45,6 +45,14 @@ class ModelSites:
         # Names for the search to those in the model; one pattern serves all sites of a role.
         self.own_names = {name: site.shared_name for name, (site, *_) in reversed(self._sites.items())}
 
+    @property
+    def branch_ends(self) -> list[str]:
+        """The last site of each block that ends at an Add with a skip connection, for maps."""
+        ends = {
+            site.block: name for name, (site, *_) in reversed(self._sites.items()) if site.at_add and not site.is_role
+        }
+        return list(ends.values())
+
     def with_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Site, ...]:
         """Returns the sites for a `SearchSpace`. A map of a single cell is none: whatever drops there drops everything.
 

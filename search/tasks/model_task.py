@@ -2,36 +2,29 @@
 
 import copy
 import gc
-import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
 import keras
 import numpy as np
 
-from tf_autodropout.patterns import PatternSet
-from tf_autodropout.patterns.checks import check_bool, check_int, invalid
+from tf_autodropout.patterns import PatternSet, Schedule
+from tf_autodropout.patterns.checks import check_bool, invalid
 from tf_autodropout.search.children.model_child import ModelChild
 from tf_autodropout.search.children.model_data import ModelData
-from tf_autodropout.search.children.model_fit import fitted
+from tf_autodropout.search.children.model_fit import all_steps, check_fit, fitted
 from tf_autodropout.search.children.own_dropout import own_dropout
 from tf_autodropout.search.children.random_states import random_states, set_random_states
 from tf_autodropout.search.core import INPUT_SHARE, LEARNING_CURVE, Opponent, Progress, Result, Rung, unheard
 from tf_autodropout.search.space import GRANULARITIES, SearchSpace
 from tf_autodropout.search.tasks.model_sites import ModelSites
 from tf_autodropout.search.tasks.objective import Objective, first_metric_first
-from tf_autodropout.search.tasks.opponents import opponents_for
+from tf_autodropout.search.tasks.patterned import patterned
 from tf_autodropout.surgery import regularize
 from tf_autodropout.surgery.copying import copy_model
 
-_OF_FIT = tuple(
-    name
-    for name in inspect.signature(keras.Model.fit).parameters
-    if name
-    not in ("self", "x", "y", "sample_weight", "validation_data", "validation_split", "verbose", "initial_epoch")
-)
 _LARGE = 1 << 26  # bytes of weights
 _MANY_SITES = 12  # from here on sites of one stage share a decision
 
@@ -85,6 +78,8 @@ class ModelTask:
         Pham and Le, AutoDropout, AAAI 2021, for the search; the interface is KerasTuner's, as far as it goes.
     """
 
+    any_opponent = True
+
     def __init__(
         self,
         model: keras.Model | Callable[[], keras.Model],
@@ -102,8 +97,7 @@ class ModelTask:
         name: str = "model",
         **fit: Any,
     ) -> None:
-        if unknown := [given for given in fit if given not in _OF_FIT]:
-            raise TypeError(f"ModelTask got an unexpected argument '{unknown[0]}'. Those of fit: {', '.join(_OF_FIT)}")
+        check_fit(fit, steps)
         is_model = isinstance(model, keras.Model)
         if not is_model and not callable(model):
             raise invalid("model", "a compiled Keras model or a function that returns one", model)
@@ -114,14 +108,7 @@ class ModelTask:
         if granularity is not None and granularity not in GRANULARITIES:
             raise invalid("granularity", f"one of {', '.join(GRANULARITIES)} or None", granularity)
         if validation_data is None:
-            raise ValueError(
-                "Expected 'validation_data': a trial's reward is a metric on it, not on the training data."
-            )
-        for number in ("epochs", "batch_size", "validation_batch_size", "steps_per_epoch"):
-            if fit.get(number) is not None:
-                check_int(number, fit[number], 1)
-        if steps is not None and "epochs" in fit:
-            raise ValueError("Expected 'steps' or 'epochs', not both.")
+            raise ValueError("Expected 'validation_data': a trial's reward is a metric on it, not on training data.")
         self.name, self._model, self._is_model = name, model, is_model
         self.start = start or ("weights" if is_model else "fresh")
         # Arrays are batched and shuffled here; what comes in batches is given to `fit` as it is.
@@ -130,15 +117,17 @@ class ModelTask:
         self._valid = ModelData.of(validation_data, "validation_data", fit.pop("validation_batch_size", None) or size)
         self.test_data = None if test_data is None else ModelData.of(test_data, "test_data", size)
         self._described = {"batch_size": size} | {n: v for n, v in fit.items() if isinstance(v, int | float | str)}
-        self._steps = None if steps is None else check_int("steps", steps, 1)
+        self._steps = steps
         self._wanted, self._sites, self._granularity = objective, sites, granularity
         self._keep_dropout, self._fit = check_bool("keep_dropout", keep_dropout), fit
         self._checked = False
+        self._constant: tuple[Opponent, ModelChild] | None = None  # the last one: a model of its own for each
 
     def __getstate__(self) -> dict[str, Any]:
         # What is compiled stays here: another process builds its own.
         made = ("child", "space", "objective", "own_dropout", "_places", "_reading_time")
-        return {name: value for name, value in vars(self).items() if name not in made} | {"_checked": False}
+        kept = {name: value for name, value in vars(self).items() if name not in made}
+        return kept | {"_checked": False, "_constant": None}
 
     def build(self) -> keras.Model:
         """Returns a model without patterns, as a trial trains it: new, or a copy of the one that was given.
@@ -174,7 +163,7 @@ class ModelTask:
     @cached_property
     def objective(self) -> Objective:
         """What is maximized, and how."""
-        scores = self._evaluate(self._valid, steps=1)
+        scores = self._evaluate(self._valid, self.child, steps=1)
         return Objective.of(self._wanted, first_metric_first(list(scores), self.child.model.get_compile_config()))
 
     @property
@@ -191,13 +180,21 @@ class ModelTask:
     def test(self, opponent: Opponent, seed: int, progress: Progress = unheard) -> Result:
         if self.test_data is None:
             raise ValueError("Expected 'test_data' for scores on it.")
-        trained = self._trained(opponent.patterns, seed, (), progress)
+        child = self._child_for(opponent)
+        patterns = opponent.patterns if child is self.child else PatternSet({})
+        drawn = self.space.draws(seed) if opponent.drawn else None
+        trained = self._trained(patterns, seed, (), progress, child, drawn)
         metric = self.objective.metric
-        scores = {"valid": trained.metrics[f"val_{metric}"], "test": self._evaluate(self.test_data)[metric]}
+        scores = {"valid": trained.metrics[f"val_{metric}"], "test": self._evaluate(self.test_data, child)[metric]}
         return Result(trained.reward, scores)
 
     def opponents(self) -> list[Opponent]:
-        return opponents_for(self.space.sites) if self.test_data is not None else []
+        return [Opponent("no dropout", PatternSet({}))] if self.test_data is not None else []
+
+    @property
+    def branch_ends(self) -> list[str]:
+        """The sites on maps that end a residual branch, in the order of the network."""
+        return self._places.branch_ends if self.child else []
 
     def describe(self) -> dict[str, Any]:
         model = self.child.model
@@ -222,34 +219,40 @@ class ModelTask:
             seed: As of a trial.
         """
         weights = self._weights(seed)
-        plain = self.build()
-        own_dropout(plain, self._keep_dropout)
-        own = ModelSites(plain, self._sites).own_names
-        chosen = {own.get(site, site): pattern for site, pattern in patterns.items() if not pattern.is_identity}
-        for variable, value in zip(plain.weights, weights or (), strict=bool(weights)):
-            variable.assign(value)
-        model = regularize(plain, chosen, seed, in_place=True) if chosen else plain
+        model = patterned(self.build(), patterns, self._sites, self._keep_dropout, seed, weights=weights).model
         set_random_states(seed)
         fitted(model, self._train, self._valid, self._arguments(), seed, self._steps)
         return model
 
-    def _trained(self, patterns: PatternSet, seed: int, rungs: Sequence[Rung], progress: Progress) -> Result:
+    def _child_for(self, opponent: Opponent) -> ModelChild:
+        """Of what does not fit the space, a model of its own."""
+        if opponent.drawn or opponent.fits(self.space):
+            return self.child
+        if self._constant is None or self._constant[0] != opponent:
+            steps = all_steps(self._train, self._fit, self._steps) if opponent.ramp_up else None
+            given = self.build(), opponent.patterns, self._sites, self._keep_dropout
+            self._constant = opponent, patterned(*given, schedule=Schedule.ramp_up(steps) if steps else None)
+        return self._constant[1]
+
+    def _trained(
+        self,
+        patterns: PatternSet,
+        seed: int,
+        rungs: Sequence[Rung],
+        progress: Progress,
+        child: ModelChild | None = None,
+        drawn: Iterator[PatternSet] | None = None,
+    ) -> Result:
         begin = time.perf_counter()
-        child, metric = self.child, f"val_{self.objective.metric}"
+        metric = f"val_{self.objective.metric}"
         self._check_once(seed)
+        child = child or self.child
         child.reset(patterns, seed, self._weights(seed))
-        done = fitted(
-            child.model,
-            self._train,
-            self._valid,
-            self._arguments(),
-            seed,
-            self._steps,
-            rungs,
-            measure=lambda logs: self.objective.reward(logs.get(metric, float("nan"))),
-            progress=progress,
-        )
-        scores = done.scores or {f"val_{name}": value for name, value in self._evaluate(self._valid).items()}
+        arguments = self._arguments([child.drawing(drawn)] if drawn else [])
+        given = child.model, self._train, self._valid, arguments, seed, self._steps, rungs
+        reward = self.objective.reward
+        done = fitted(*given, measure=lambda logs: reward(logs.get(metric, float("nan"))), progress=progress)
+        scores = done.scores or {f"val_{name}": value for name, value in self._evaluate(self._valid, child).items()}
         if not np.isfinite(scores[metric]):
             raise FloatingPointError(f"{metric} is {scores[metric]}")
         metrics = {LEARNING_CURVE: done.curve, "train_seconds": time.perf_counter() - begin, **scores, **done.metrics}
@@ -280,10 +283,10 @@ class ModelTask:
             gc.collect()  # a model and its variables are a cycle, and must not wait
         return weights
 
-    def _arguments(self) -> dict[str, Any]:
-        """Arguments of `fit`, with callbacks of this training's own."""
-        callbacks = self._fit.get("callbacks")
-        return self._fit | ({"callbacks": copy.deepcopy(callbacks)} if callbacks else {})
+    def _arguments(self, more: Sequence[Any] = ()) -> dict[str, Any]:
+        """Arguments of `fit`, with callbacks of this training's own, and more of them."""
+        callbacks = [*copy.deepcopy(list(self._fit.get("callbacks") or ())), *more]
+        return self._fit | ({"callbacks": callbacks} if callbacks else {})
 
     def _first_inputs(self, model: keras.Model) -> Any:
         inputs = self._train.first_batch()
@@ -291,6 +294,6 @@ class ModelTask:
             inputs = keras.utils.unpack_x_y_sample_weight(model.preprocess_samples(inputs))[0]
         return inputs
 
-    def _evaluate(self, data: ModelData, steps: int | None = None) -> dict[str, float]:
-        scores = self.child.model.evaluate(*data.source(), steps=steps, verbose=0, return_dict=True)
+    def _evaluate(self, data: ModelData, child: ModelChild, steps: int | None = None) -> dict[str, float]:
+        scores = child.model.evaluate(*data.source(), steps=steps, verbose=0, return_dict=True)
         return {name: float(value) for name, value in scores.items()}

@@ -1,4 +1,4 @@
-"""Language modelling on a list of token ids: the child, the reward, the classics."""
+"""Language modelling on a list of token ids: the child and the reward."""
 
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 
 from tf_autodropout.models import transformer_lm
-from tf_autodropout.patterns import PatternSet, members
 from tf_autodropout.patterns.checks import invalid
 from tf_autodropout.search.children.child import Child, Split
 from tf_autodropout.search.children.child_task import ChildTask
@@ -19,7 +18,6 @@ from tf_autodropout.search.tasks.data.corpus import Corpus
 from tf_autodropout.surgery import sites
 
 REWARD_SCALE = 80.0  # the paper's reward for language models is 80 / ValidPPL
-CLASSIC_SITES = ("softmax", "output", "ffn")
 _EVALUATION_BATCH = 128
 
 
@@ -74,14 +72,6 @@ class TextTask(ChildTask):
     def reward(self, measure: float) -> float:
         return REWARD_SCALE / measure
 
-    def opponents(self) -> list[Opponent]:
-        return [
-            Opponent("no dropout", PatternSet({})),
-            classic("Dropout", 0.2),
-            classic("Variational Dropout", 0.2),
-            classic("Word Dropout", 0.1),
-        ]
-
     def describe(self) -> dict[str, Any]:
         settings = {k: v for k, v in asdict(self).items() if k != "corpus"}
         sizes = {split: len(getattr(self.corpus, split)) for split in ("train", "valid", "test")}
@@ -128,21 +118,6 @@ class TextTask(ChildTask):
 
     def _perplexity(self, split: Split) -> float:
         return float(np.exp(self.child.evaluate(split, sequence_loss, _EVALUATION_BATCH)["loss"]))
-
-
-def classic(name: str, rate: float) -> Opponent:
-    """Returns a classic member of the pattern space, at softmax, output and ffn.
-
-    Args:
-        name: `"Dropout"`, `"Variational Dropout"` or `"Word Dropout"`.
-        rate: Drop probability.
-    """
-    member = {
-        "Dropout": members.dropout,
-        "Variational Dropout": members.variational_dropout,
-        "Word Dropout": members.word_dropout,
-    }[name]
-    return Opponent(f"{name}({rate:g})", PatternSet(dict.fromkeys(CLASSIC_SITES, member(rate))))
 
 
 def token_loss(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

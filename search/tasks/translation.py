@@ -1,4 +1,4 @@
-"""Translation: the child, the reward, the classics."""
+"""Translation: the child and the reward."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -9,7 +9,6 @@ import keras
 import tensorflow as tf
 
 from tf_autodropout.models import transformer
-from tf_autodropout.patterns import PatternSet
 from tf_autodropout.patterns.checks import invalid
 from tf_autodropout.search.children.child import Child, Split
 from tf_autodropout.search.children.child_task import ChildTask
@@ -17,7 +16,6 @@ from tf_autodropout.search.core import Opponent
 from tf_autodropout.search.space import SearchSpace
 from tf_autodropout.search.tasks.data.parallel_text import ParallelText
 from tf_autodropout.search.tasks.data.subwords import PADDING, START, Subwords, padded
-from tf_autodropout.search.tasks.text import classic
 from tf_autodropout.search.tasks.translating import Translator, bleu
 from tf_autodropout.surgery import sites
 
@@ -107,10 +105,6 @@ class TranslationTask(ChildTask):
         source, references = (side[:count] for side in self.text.test)
         rows = zip(source, self.translate(source, self.beams), references, strict=True)
         return [dict(zip(("source", "translation", "reference"), row, strict=True)) for row in rows]
-
-    def opponents(self) -> list[Opponent]:
-        names = ("Dropout", "Variational Dropout", "Word Dropout")
-        return [Opponent("no dropout", PatternSet({})), *(classic(name, 0.1) for name in names)]
 
     def describe(self) -> dict[str, Any]:
         settings = {k: v for k, v in asdict(self).items() if k != "text"}

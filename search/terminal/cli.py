@@ -10,15 +10,20 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from tf_autodropout.patterns.checks import printable
 from tf_autodropout.search.engines.config import EngineConfig
-from tf_autodropout.search.ledger import LedgerReader, check_directory, stored_config
+from tf_autodropout.search.engines.temporary_files import temporary_files_in_block
+from tf_autodropout.search.ledger import check_directory
 from tf_autodropout.search.search_config import SearchConfig
 from tf_autodropout.search.space import GRANULARITIES
 from tf_autodropout.search.tasks.registry import check_task
+from tf_autodropout.search.terminal.doctor import doctor
 from tf_autodropout.search.terminal.engine_options import engine_options, place_options
 from tf_autodropout.search.terminal.quiet import quiet_tensorflow
 from tf_autodropout.search.terminal.recipe_commands import recipes, reproduce
+from tf_autodropout.search.terminal.report import print_report, report
 from tf_autodropout.search.terminal.search_options import search_options
+from tf_autodropout.search.terminal.stored_arguments import stored_arguments
 from tf_autodropout.search.terminal.task_options import task_list, task_options
 from tf_autodropout.search.terminal.template import template
 
@@ -75,16 +80,12 @@ def search(
 @place_options
 def resume(directory: Path, trials: int | None, retry_failed: bool, engine: EngineConfig) -> None:
     """Go on with the search in DIR; everything else is as it was begun, but it may go on elsewhere."""
-    reader = LedgerReader(directory)
-    arguments = reader.arguments()
-    reader.close()
-    if arguments.get("task") is None or arguments.get("searcher", "") is None:
-        own = "task" if arguments.get("task") is None else "searcher"
-        raise ValueError(f"{directory} was searched with a {own} of your own; go on from Python, with search.run")
+    arguments = stored_arguments(directory)
     if trials is not None and trials < arguments["trials"]:
         raise ValueError(
             f"Invalid value for 'trials'. Expected at least those of the run, {arguments['trials']}. Received: {trials}"
         )
+    arguments = {"warm_start": False} | arguments  # of a run that was begun before there was one
     engine = replace(engine, precision=arguments.pop("precision", "float32"))
     if engine.follows:
         _follow(arguments["task"], arguments["settings"], engine)
@@ -104,6 +105,10 @@ def export(directory: Path, file: Path) -> None:
     Console().print(f"written: {file}, {count} trials, and {card}", markup=False, soft_wrap=True)
 
 
+for _command in (report, doctor, recipes, reproduce):
+    cli.add_command(_command)
+
+
 def _search(out: Path, engine: EngineConfig, **arguments: Any) -> None:
     """A search with a live line that ends with the table; `arguments` are those of `run`."""
     console = Console()
@@ -111,7 +116,7 @@ def _search(out: Path, engine: EngineConfig, **arguments: Any) -> None:
     name, seed = Path(arguments["task"]).name, arguments["seed"]
     title = f"{name}: {trials} trials by {arguments['searcher']}, seed {seed}, into {out}"
     status = console.status("loading TensorFlow")
-    with status, quiet_tensorflow():
+    with status, quiet_tensorflow(), temporary_files_in_block():
         from tf_autodropout.search.run_search import run
         from tf_autodropout.search.terminal.interrupt import Interrupt
         from tf_autodropout.search.terminal.progress import ProgressLine
@@ -121,7 +126,7 @@ def _search(out: Path, engine: EngineConfig, **arguments: Any) -> None:
         def retraining(name: str) -> None:
             interrupt.check()
             status.start()
-            status.update(f"retraining: {escape(name)}")
+            status.update(f"retraining: {escape(printable(name))}")
 
         run(
             out=out,
@@ -133,9 +138,9 @@ def _search(out: Path, engine: EngineConfig, **arguments: Any) -> None:
         interrupt.restore()
         status.stop()
         console.print()
-        _print_report(console, out)
-    files = sorted(path.name for path in out.iterdir() if not path.name.startswith(("ledger.sqlite-", "ledger.lock")))
-    console.print(f"\nin {out}: {', '.join(files)}", markup=False)
+        print_report(console, out)
+    files = sorted(path.name for path in out.iterdir() if not path.name.startswith("ledger.sqlite-"))
+    console.print(printable(f"\nin {out}: {', '.join(files)}"), markup=False)
 
 
 @cli.command(
@@ -156,7 +161,7 @@ def train(task: str, file: Path | None, out: Path | None, seed: int, **task_sett
     patterns = PatternSet.load(file) if file else PatternSet({})
     console = Console()
     status = console.status("loading TensorFlow")
-    with status, quiet_tensorflow():
+    with status, quiet_tensorflow(), temporary_files_in_block():
         from tf_autodropout.search.terminal.interrupt import Interrupt
         from tf_autodropout.search.terminal.step_line import StepLine
         from tf_autodropout.search.train_child import train_child
@@ -180,9 +185,10 @@ def train(task: str, file: Path | None, out: Path | None, seed: int, **task_sett
     for sample in trained.samples:
         console.print()
         for name, text in sample.items():
-            console.print(f"{name:12}{text}", markup=False, highlight=False)
+            console.print(printable(f"{name:12}{text}"), markup=False, highlight=False)
     if out:
-        console.print(f"in {out}: {', '.join(sorted(path.name for path in out.iterdir()))}", markup=False)
+        files = ", ".join(sorted(path.name for path in out.iterdir()))
+        console.print(printable(f"in {out}: {files}"), markup=False)
 
 
 @cli.command()
@@ -210,20 +216,13 @@ def _follow(task: str, settings: dict[str, Any], engine: EngineConfig) -> None:
     """Trains along with the first worker, which has the search and its directory."""
     console = Console()
     console.print(f"{task}: training along with the first worker of the strategy")
-    with quiet_tensorflow():
+    with quiet_tensorflow(), temporary_files_in_block():
         from tf_autodropout.search.engines.multi_worker import follow
         from tf_autodropout.search.tasks.registry import make_task
 
         placement = engine.prepare()
         follow(make_task(task, **settings), placement)
     console.print("the search has ended; its first worker has the results")
-
-
-@cli.command()
-@click.argument("directory", metavar="DIR", type=_PATH)
-def report(directory: Path) -> None:
-    """Show the state of a run: trials, best PatternSet, final table."""
-    _print_report(Console(), directory)
 
 
 @cli.command()
@@ -256,24 +255,6 @@ def plot(file: Path, out: Path | None, side: int, seed: int) -> None:
     Console().print(f"written: {target}", markup=False)
 
 
-cli.add_command(recipes)
-cli.add_command(reproduce)
-
-
-def _print_report(console: Console, directory: Path) -> None:
-    config = stored_config(directory)
-    if config is None:
-        raise ValueError(f"{directory} holds no run")
-    with quiet_tensorflow():
-        from tf_autodropout.search.results.report import print_report
-
-        reader = LedgerReader(directory)
-        try:
-            print_report(console, directory, reader, config)
-        finally:
-            reader.close()
-
-
 def main() -> None:
     """Entry point: bad input is one line on stderr and exit code 2."""
     try:
@@ -296,5 +277,5 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {' '.join(printable(message).split())}", file=sys.stderr)
     sys.exit(code)

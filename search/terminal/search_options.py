@@ -12,7 +12,13 @@ from tf_autodropout.search.searchers import SEARCHERS
 
 _DEFAULT = SearchConfig()
 _OPTIONS = (
-    click.option("--searcher", type=click.Choice(list(SEARCHERS)), default=_DEFAULT.searcher, show_default=True),
+    click.option(
+        "--searcher",
+        type=click.Choice(list(SEARCHERS)),
+        default=_DEFAULT.searcher,
+        show_default=True,
+        help="Who suggests. The default measured best at all sizes up to 512 trials; paper: REINFORCE as published.",
+    ),
     click.option(
         "--searcher-setting",
         "searcher_settings",
@@ -21,8 +27,12 @@ _OPTIONS = (
         help="A setting of the searcher, such as exploration=0.5; may be given more than once.",
     ),
     click.option("--capacity", type=click.IntRange(1), help="C, trials out at once.  [grows with the engine]"),
+    click.option("--batch", type=click.IntRange(1), help="M, trials of an update.  [thompson, evolution: 1; else 16]"),
     click.option(
-        "--batch", type=click.IntRange(1), default=_DEFAULT.batch, show_default=True, help="M, trials of an update."
+        "--warm-start/--no-warm-start",
+        default=_DEFAULT.warm_start,
+        show_default=True,
+        help="Begin with the classics; never with the searchers paper and random.",
     ),
     click.option("--halving", is_flag=True, help="End unpromising trials early, with the reward to be expected."),
     click.option(
@@ -37,7 +47,7 @@ _OPTIONS = (
         type=click.IntRange(1),
         default=_DEFAULT.finalists,
         show_default=True,
-        help="Best trials retrained on two more seeds before one is called the best; 1: the highest reward decides.",
+        help="Best trials that race on new seeds before one is called the best; 1: the highest reward decides.",
     ),
     click.option(
         "--fresh-seeds",
@@ -45,6 +55,11 @@ _OPTIONS = (
         default=_DEFAULT.fresh_seeds,
         show_default=True,
         help="Seeds of the table; 0: no table.",
+    ),
+    click.option(
+        "--tuning",
+        type=click.IntRange(0),
+        help="Trainings that tune the classics of the table; 0: usual rates.  [as many as trials]",
     ),
     click.option("--trial-zero", is_flag=True, help="Train without dropout first.  [always, with FILE.py:NAME]"),
     click.option("--paper", is_flag=True, help="The paper's own search: Eq. 3 to the letter, one finalist."),
@@ -63,23 +78,27 @@ def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
         paper: bool,
         trial_zero: bool,
         searcher: str,
-        batch: int,
+        batch: int | None,
+        warm_start: bool,
         finalists: int,
         fresh_seeds: int,
+        tuning: int | None,
         **arguments: Any,
     ) -> Any:
-        exact = SearchConfig.paper() if paper else _DEFAULT
         if paper and (searcher, finalists, halving) != (_DEFAULT.searcher, _DEFAULT.finalists, False):
             raise click.UsageError("--paper is a search of its own: leave out --searcher, --finalists and --halving")
+        exact = SearchConfig.paper()
         config = SearchConfig(
-            searcher,
-            {**exact.searcher_settings, **_settings("--searcher-setting", searcher_settings)},
+            exact.searcher if paper else searcher,
+            _settings("--searcher-setting", searcher_settings),
             capacity,
             batch,
             _settings("--halving-setting", halving_settings) or halving,
             exact.finalists if paper else finalists,
             fresh_seeds,
+            tuning,
             trial_zero,
+            warm_start,
         )
         return command(config=config, **arguments)
 

@@ -37,7 +37,7 @@ from tf_autodropout.patterns import (
     pattern_from_dict,
     pattern_to_dict,
 )
-from tf_autodropout.patterns.checks import check_bool, check_int, check_rate
+from tf_autodropout.patterns.checks import check_bool, check_int, check_rate, shown
 from tf_autodropout.patterns.drop_block_pattern import DropBlockPattern
 from tf_autodropout.patterns.strength import map_pattern, token_pattern
 
@@ -164,6 +164,11 @@ class PatternDropout(keras.layers.Layer):
         """The variable (seed, step); a step is a training call."""
         return self.seed_generator.state
 
+    @property
+    def values(self) -> Any:
+        """The variable that holds the pattern of a mutable layer, see `vector`; None of any other."""
+        return self._values
+
     def assign(self, pattern: Pattern) -> None:
         """Exchanges the pattern of a mutable layer; a compiled step goes on with the new one.
 
@@ -172,10 +177,7 @@ class PatternDropout(keras.layers.Layer):
             ValueError: the layer is not mutable, or the pattern does not suit its inputs.
         """
         self._check_mutable("pattern")
-        if type(_check_pattern(pattern)) is not type(self._pattern):
-            raise TypeError(
-                f"Site '{self.site}' needs a {type(self._pattern).__name__}. Received: {type(pattern).__name__}"
-            )
+        self._check_kind(pattern)
         self._pattern, self._is_off = pattern, False
         self._values.assign(self._encoded())
 
@@ -287,16 +289,33 @@ class PatternDropout(keras.layers.Layer):
         if not self.mutable:
             raise ValueError(f"Layer '{self.name}' has a fixed {what}. Build it with mutable=True to assign another.")
 
-    def _acting(self) -> Pattern:
+    def vector(self, pattern: Pattern) -> np.ndarray:
+        """Returns what `assign` puts into the variable of a mutable layer for this pattern, int64.
+
+        Raises:
+            TypeError: a pattern of another kind.
+            ValueError: the layer is not mutable, or the pattern does not suit its inputs.
+        """
+        self._check_mutable("pattern")
+        self._check_kind(pattern)
+        return self._encoded(pattern)
+
+    def _check_kind(self, pattern: Any) -> None:
+        if type(_check_pattern(pattern)) is not type(self._pattern):
+            raise TypeError(
+                f"Site '{self.site}' needs a {type(self._pattern).__name__}. Received: {type(pattern).__name__}"
+            )
+
+    def _acting(self, pattern: Pattern | None = None) -> Pattern:
         """The pattern as it acts here: on a skip connection only by its residual token."""
-        pattern = self.pattern
+        pattern = self.pattern if pattern is None else pattern
         if self.on_skip and isinstance(pattern, MapPattern) and not getattr(pattern, "residual", False):
             return replace(pattern, size=0)  # type: ignore[type-var]
         return pattern
 
-    def _encoded(self) -> np.ndarray:
+    def _encoded(self, pattern: Pattern | None = None) -> np.ndarray:
         """The vector of a mutable layer."""
-        pattern = self._acting()
+        pattern = self._acting(pattern)
         if isinstance(self._pattern, float) or isinstance(pattern, DropBlockPattern):
             raise ValueError(
                 f"Expected a ConvPattern or TransformerPattern with mutable=True. Received: pattern={self._pattern!r}"
@@ -419,11 +438,11 @@ def _check_pattern(pattern: Any) -> Any:
 def check_schedule(schedule: Any) -> Schedule | None:
     """Returns a schedule, or raises."""
     if not isinstance(schedule, Schedule | None):
-        raise TypeError(f"Expected 'schedule' to be a Schedule or None. Received: schedule={schedule!r}")
+        raise TypeError(f"Expected 'schedule' to be a Schedule or None. Received: schedule={shown(schedule)}")
     return schedule
 
 
 def _check_seed(seed: Any) -> int:
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
-        raise ValueError(f"Invalid value for 'seed'. Expected an integer or None. Received: seed={seed!r}")
+        raise ValueError(f"Invalid value for 'seed'. Expected an integer or None. Received: seed={shown(seed)}")
     return int(seed)

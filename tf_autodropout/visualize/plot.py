@@ -52,7 +52,7 @@ def plot(
         6
     """
     check_draws(draws)
-    places = _places(pattern, shape)
+    places = places_of(pattern, shape)
     empty = [place.pattern.is_identity and len(places) > 1 for place in places]
     figure, grid = new_sheet(places, draws + 1, empty)
     for index, (axes, place, none) in enumerate(zip(grid, places, empty, strict=True)):
@@ -79,7 +79,8 @@ def summary(pattern: Pattern) -> str:
     return "\n".join(pattern.summary())
 
 
-def _places(pattern: Any, shape: Any) -> list[Place]:
+def places_of(pattern: Any, shape: Any) -> list[Place]:
+    """Returns the rows of a picture; see `plot`."""
     if isinstance(pattern, Pattern):
         return [_place("", pattern, shape)]
     if isinstance(pattern, keras.Model):

@@ -9,14 +9,15 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 
+from tf_autodropout.patterns.checks import printable
 from tf_autodropout.visualize.telling import Place
 
 _PANEL, _GAP, _TITLE, _LABEL, _SCALE, _EDGE = 1.4, 0.12, 0.23, 0.2, 0.45, 0.1  # inches
 _EMPTY = 0.45  # height of a row without pictures
 _CAPTION, _LINE = 8.0, 1.3  # points, and the distance of lines in sizes of the type
-_DROPPED, _KEPT, _BETWEEN = "#1d2a44", "#f7f5f0", "#8fb8de"
-_MASKS = LinearSegmentedColormap.from_list("masks", [_DROPPED, _KEPT]).with_extremes(bad=_BETWEEN)
-_CHANCES = LinearSegmentedColormap.from_list("chances", [_KEPT, "#f2a65a", "#a63d00"]).with_extremes(bad=_BETWEEN)
+_DROPPED, KEPT, _BETWEEN = "#1d2a44", "#f7f5f0", "#8fb8de"
+MASKS = LinearSegmentedColormap.from_list("masks", [_DROPPED, KEPT]).with_extremes(bad=_BETWEEN)
+_CHANCES = LinearSegmentedColormap.from_list("chances", [KEPT, "#f2a65a", "#a63d00"]).with_extremes(bad=_BETWEEN)
 _DARK = 0.6  # of the scale of chances: from here on its text is light
 _MARK = (0.91, 0.22, 0.15)  # a dropped cell on an activation
 _MARK_ALPHA = 0.82
@@ -66,14 +67,16 @@ def new_sheet(places: Sequence[Place], columns: int, empty: Sequence[bool], foot
         grid.append(row_of_axes)
         top -= row
     if footer:
-        figure.text(_EDGE / width, 0.1 / height, footer, fontsize=_CAPTION, va="bottom", ha="left", color="0.25")
+        figure.text(
+            _EDGE / width, 0.1 / height, _literal(footer), fontsize=_CAPTION, va="bottom", ha="left", color="0.25"
+        )
     return figure, grid
 
 
 def draw_mask(axes: Axes, place: Place, mask: np.ndarray) -> None:
     """Dark where cells are dropped; the title is the share of the cells that is kept."""
     picture = place.view.picture(mask, place.view.origin(mask == 0))
-    axes.imshow(picture, cmap=_MASKS, vmin=0, vmax=1, **_style(place))
+    axes.imshow(picture, cmap=MASKS, vmin=0, vmax=1, **_style(place))
     _title(axes, f"keep {_percent(float(mask.mean()))}")
 
 
@@ -165,9 +168,14 @@ def _write_caption(axes: Axes, label: str, caption: str, shift: float) -> None:
     }  # fmt: skip
     down = 0.0
     if label:
-        axes.annotate(label, (0, 1), (shift, 0), weight="bold", **style)
+        axes.annotate(_literal(label), (0, 1), (shift, 0), weight="bold", **style)
         down = len(label.splitlines()) * _CAPTION * _LINE
-    axes.annotate(caption, (0, 1), (shift, -down), color="0.25", **style)
+    axes.annotate(_literal(caption), (0, 1), (shift, -down), color="0.25", **style)
+
+
+def _literal(text: str) -> str:
+    """A name as it is: matplotlib takes what is between two dollar signs for a formula."""
+    return printable(text).replace("$", r"\$")
 
 
 def _width(text: str) -> float:
@@ -178,7 +186,7 @@ def _width(text: str) -> float:
     return (
         max(
             (
-                TextPath((0, 0), line, size=_CAPTION, prop=font).get_extents().width
+                TextPath((0, 0), _literal(line), size=_CAPTION, prop=font).get_extents().width
                 for line in text.splitlines()
                 if line
             ),
