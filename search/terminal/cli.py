@@ -17,6 +17,7 @@ from tf_autodropout.search.ledger import check_directory
 from tf_autodropout.search.search_config import SearchConfig
 from tf_autodropout.search.space import GRANULARITIES
 from tf_autodropout.search.tasks.registry import check_task
+from tf_autodropout.search.terminal.analyse_command import analyse
 from tf_autodropout.search.terminal.doctor import doctor
 from tf_autodropout.search.terminal.engine_options import engine_options, place_options
 from tf_autodropout.search.terminal.quiet import quiet_tensorflow
@@ -105,7 +106,7 @@ def export(directory: Path, file: Path) -> None:
     Console().print(f"written: {file}, {count} trials, and {card}", markup=False, soft_wrap=True)
 
 
-for _command in (report, doctor, recipes, reproduce):
+for _command in (report, doctor, recipes, reproduce, analyse):
     cli.add_command(_command)
 
 
