@@ -68,6 +68,18 @@ def test_a_click_shows_a_trial_and_its_masks(chromium, address, width, scheme) -
     see.mouse.click(box["x"] + place[0], box["y"] + place[1])
     assert see.inner_text("#trial h2").startswith("Trial 12")
 
+    # No dropout is a line where it is, and not where two digits would put it.
+    line = see.evaluate(
+        """() => {
+            run.without = [1.23456, 1.23457];
+            drawRewards();
+            const lines = rewardChart.getZr().storage.getDisplayList().filter((one) => one.shape && one.shape.y1 > 0);
+            const there = rewardChart.convertToPixel('grid', [1, 1.234565])[1];
+            return Math.min(...lines.map((one) => Math.abs(one.shape.y1 - there)));
+        }"""
+    )
+    assert line < 0.01
+
     # By keyboard, in the order of finishing.
     see.evaluate("document.activeElement.blur()")
     see.keyboard.press("ArrowLeft")
