@@ -56,7 +56,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     out = tmp_path_factory.mktemp("page") / "run"
     # One that the paired table of four seeds cannot tell from chance.
-    tad.search.run(task, 24, out, searcher="random", trial_zero=True, fresh_seeds=4, finalists=2)
+    tad.search.run(task, 24, out, searcher="random", trial_zero=True, fresh_seeds=4, finalists=2, tuning=0)
     return out
 
 
