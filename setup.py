@@ -18,10 +18,12 @@ packages = [
 ]
 
 REQUIRED = [
-    # Keras 3 children and controllers; 2.20 is the newest TensorFlow for TPU VMs.
+    # Keras 3 children and controllers; 2.20 is the newest TensorFlow for TPU VMs, where it goes by another name: an
+    # extra cannot leave this one out, so docs/search_on_tpu_vms.md has the lines.
     "tensorflow>=2.20,<2.22",
     "keras>=3.15,<4",
-    # Parts of the language models and of the controller (the same code as keras-hub).
+    # Parts of the language models and of the controller (the same code as keras-hub, which it brings and is imported
+    # for its classes and its backbones).
     "keras-nlp>=0.21",
     # Backbones of the ResNet and EfficientNet builders, which import it when they are called. Its last release.
     "keras-cv>=0.9,<0.10",
@@ -93,8 +95,6 @@ setup(
     },
     install_requires=REQUIRED,
     extras_require={
-        # On a TPU VM. Newer libtpu aborts with this TensorFlow.
-        "tpu": ["tensorflow-tpu==2.20.0", "libtpu==0.0.14"],
         # Older ones have no tokens. grpcio asks a cluster for its token mode; tensorboard brings it along.
         "ray": ["ray>=2.52", "grpcio>=1.62"],
         "tpe": ["optuna>=5,<6"],

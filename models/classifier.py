@@ -1,4 +1,4 @@
-"""From a backbone of keras-cv to a classifier with readable names and seeded weights."""
+"""From a backbone of keras-cv or KerasHub to a classifier with readable names and seeded weights."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,12 +9,33 @@ from tf_autodropout.layers import site_seed
 from tf_autodropout.patterns import ConvPattern, patterns_for
 from tf_autodropout.surgery import regularize, sites
 
+Change = Callable[[str], dict[str, Any] | None]  # see `image_classifier`
+Backbone = tuple[keras.Model, Change]
+
 _KERNELS = ("kernel", "depthwise")  # of convolutions; squeeze and excitation is made of convolutions as well
+
+
+def first_that_imports(*backbones: Callable[[], Backbone]) -> Backbone:
+    """Returns what the first of several functions gives that does not raise an `ImportError`.
+
+    Args:
+        *backbones: That of keras-cv first: its releases have ended, and one day Keras leaves it behind.
+
+    Raises:
+        ImportError: none can be imported; with the reasons.
+    """
+    reasons = []
+    for backbone in backbones:
+        try:
+            return backbone()
+        except ImportError as error:
+            reasons.append(str(error))
+    raise ImportError(f"This network takes its backbone from keras-cv or KerasHub, and has neither: {reasons}")
 
 
 def image_classifier(
     backbone: keras.Model,
-    change: Callable[[str], dict[str, Any] | None],
+    change: Change,
     num_classes: int,
     weight_decay: float,
     seed: int,
@@ -57,7 +78,7 @@ def image_classifier(
             return keras.layers.Identity()
         config = layer.get_config() | changed
         for kernel in _KERNELS:
-            if initializer := config.get(f"{kernel}_initializer"):
+            if initializer := config.get("_".join((kernel, "initializer"))):
                 initializer["config"]["seed"] = site_seed(seed, "weights", config["name"])
                 config[f"{kernel}_regularizer"] = keras.regularizers.L2(weight_decay) if weight_decay else None
         return type(layer).from_config(config)

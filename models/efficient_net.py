@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import keras
 
 from tf_autodropout.models.arguments import check_image_shape, check_width
-from tf_autodropout.models.classifier import image_classifier
+from tf_autodropout.models.classifier import Backbone, first_that_imports, image_classifier
 from tf_autodropout.patterns import ConvPattern
 from tf_autodropout.patterns.checks import check_int, invalid
 
@@ -62,7 +62,9 @@ def efficientnet(
     mutable: bool = False,
     name: str | None = None,
 ) -> keras.Model:
-    """Builds an EfficientNet on the backbone of keras-cv, images in, logits out.
+    """Builds an EfficientNet on the backbone of keras-cv, or of KerasHub where keras-cv does not import.
+
+    Images in, logits out.
 
     The sites are the outputs of the batch normalizations, as in the paper: `stem_bn`, then
     `stage2_block1_expand_bn`, `..._depthwise_bn`, `..._project_bn` and so on (the blocks of stage 1 do not
@@ -106,24 +108,55 @@ def efficientnet(
     input_shape = input_shape or _resolution(variant)
     check_image_shape(input_shape, _SMALLEST)
     check_int("num_classes", num_classes, 1)
+    factor, depth = _VARIANTS[variant].width * width, _VARIANTS[variant].depth
+    backbone, change = first_that_imports(
+        lambda: _of_keras_cv(factor, depth, input_shape), lambda: _of_keras_hub(factor, depth, input_shape)
+    )
+    name = name or f"efficientnet_{variant}"
+    return image_classifier(backbone, change, num_classes, weight_decay, seed, name, patterns, mutable)
+
+
+_STACKS = {
+    "stackwise_kernel_sizes": [stage.kernel for stage in _STAGES],
+    "stackwise_num_repeats": [stage.blocks for stage in _STAGES],
+    "stackwise_input_filters": [stage.filters_in for stage in _STAGES],
+    "stackwise_output_filters": [stage.filters_out for stage in _STAGES],
+    "stackwise_expansion_ratios": [stage.expansion for stage in _STAGES],
+    "stackwise_strides": [stage.stride for stage in _STAGES],
+    "stackwise_squeeze_and_excite_ratios": [_SQUEEZE] * len(_STAGES),
+}
+
+
+def _of_keras_cv(width: float, depth: float, shape: tuple[int, int, int]) -> Backbone:
     import keras_cv  # two seconds that other builders need not wait for
 
     backbone = keras_cv.models.EfficientNetV1Backbone(
         include_rescaling=False,
-        width_coefficient=_VARIANTS[variant].width * width,
-        depth_coefficient=_VARIANTS[variant].depth,
-        stackwise_kernel_sizes=[stage.kernel for stage in _STAGES],
-        stackwise_num_repeats=[stage.blocks for stage in _STAGES],
-        stackwise_input_filters=[stage.filters_in for stage in _STAGES],
-        stackwise_output_filters=[stage.filters_out for stage in _STAGES],
-        stackwise_expansion_ratios=[stage.expansion for stage in _STAGES],
-        stackwise_strides=[stage.stride for stage in _STAGES],
-        stackwise_squeeze_and_excite_ratios=[_SQUEEZE] * len(_STAGES),
+        width_coefficient=width,
+        depth_coefficient=depth,
         drop_connect_rate=0.0,
-        input_shape=input_shape,
+        input_shape=shape,
+        **_STACKS,
     )
-    name = name or f"efficientnet_{variant}"
-    return image_classifier(backbone, _change, num_classes, weight_decay, seed, name, patterns, mutable)
+    return backbone, _change
+
+
+def _of_keras_hub(width: float, depth: float, shape: tuple[int, int, int]) -> Backbone:
+    import keras_hub
+
+    backbone = keras_hub.models.EfficientNetBackbone(
+        width_coefficient=width,
+        depth_coefficient=depth,
+        stackwise_block_types=["v1"] * len(_STAGES),
+        use_depth_divisor_as_min_depth=True,
+        cap_round_filter_decrease=True,
+        batch_norm_momentum=0.99,
+        batch_norm_epsilon=1e-3,
+        dropout=0.0,
+        input_shape=shape,
+        **_STACKS,
+    )
+    return backbone, _change
 
 
 def _resolution(variant: str) -> tuple[int, int, int]:
@@ -131,9 +164,12 @@ def _resolution(variant: str) -> tuple[int, int, int]:
 
 
 def _change(layer: str) -> dict[str, Any] | None:
-    """From the name of a layer in keras-cv to ours: `block2b_dwconv_bn` to `stage2_block2_depthwise_bn`."""
-    if layer.endswith("project_activation"):
+    """From a layer's name in keras-cv and KerasHub to ours: `block2b_dwconv_bn` to `stage2_block2_depthwise_bn`."""
+    if layer.endswith(("project_activation", "_pad")):
         return None
+    changes = {"padding": "same"} if layer.endswith(("stem_conv", "dwconv")) else {}  # the two pad in layers, unalike
     if block := re.match(r"block(\d)([a-z])", layer):
         layer = f"stage{block[1]}_block{ord(block[2]) - ord('a') + 1}{layer[block.end() :]}"
-    return {"name": layer.replace("dwconv", "depthwise").replace("_conv", "").replace("_activation", "_bn_swish")}
+    return changes | {
+        "name": layer.replace("dwconv", "depthwise").replace("_conv", "").replace("_activation", "_bn_swish")
+    }

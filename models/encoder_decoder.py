@@ -4,14 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-import keras_nlp
 
-from tf_autodropout.layers import site_seed
-from tf_autodropout.layers.pattern_transformer import (
-    TRANSFORMER_SITES,
-    PatternTransformerDecoder,
-    PatternTransformerEncoder,
-)
+from tf_autodropout.layers import TRANSFORMER_SITES, site_seed
 from tf_autodropout.models.arguments import check_transformer_sizes
 from tf_autodropout.models.kernels import draw_kernels
 from tf_autodropout.patterns import TransformerPattern, patterns_for
@@ -104,6 +98,9 @@ def transformer(
             f"Received: {source_vocabulary_size} and {target_vocabulary_size}"
         )
     chosen = patterns_for(TRANSFORMER_SITES, TransformerPattern, patterns)
+    import keras_nlp  # not before it is needed
+
+    from tf_autodropout.layers.pattern_transformer import PatternTransformerDecoder, PatternTransformerEncoder
 
     def settings(place: str) -> dict[str, Any]:
         return {

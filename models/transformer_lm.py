@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-import keras_nlp
 
 from tf_autodropout.layers import ATTENTION_SITES, TRANSFORMER_SITES, PatternAttention, PatternDropout, site_seed
 from tf_autodropout.models.arguments import check_transformer_sizes
@@ -78,6 +77,8 @@ def transformer_lm(
             name="_".join(map(str, (*place, site))),
         )
         return layer(x)
+
+    import keras_nlp  # not before it is needed
 
     tokens = keras.Input((sequence_length,), dtype="int32", name="tokens")
     embedding = keras_nlp.layers.ReversibleEmbedding(

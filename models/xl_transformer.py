@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-import keras_nlp
 
 from tf_autodropout.layers import ATTENTION_SITES, TRANSFORMER_SITES, PatternDropout, site_seed
 from tf_autodropout.layers.relative_attention import RelativeAttention
@@ -107,6 +106,8 @@ def transformer_xl(
     def add_and_norm(h: Any, x: Any, *place: Any) -> Any:
         h = keras.layers.Add(name="_".join((*place, "add")))([drop("residual", h, *place), x])
         return keras.layers.LayerNormalization(name="_".join((*place, "norm")))(h)
+
+    import keras_nlp  # not before it is needed
 
     tokens = keras.Input((segment_length,), dtype="int32", name="tokens")
     memory = keras.Input((num_layers, memory_length, hidden_dim), name="memory")

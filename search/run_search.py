@@ -120,6 +120,8 @@ def run(
     try:
         with storage_errors(directory), log_file(directory) as log, contextlib.ExitStack() as closing:
             log.info("search on %s: %d trials by %s, seed %d", child.name, trials, identity["searcher"]["name"], seed)
+            if ledger.recovered:
+                log.warning("%s", ledger.recovered)
             workers = engine if isinstance(engine, Engine) else where.start(make, child, placement)
             closing.callback(workers.close)
             if chosen.trial_zero:

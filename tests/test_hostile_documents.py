@@ -66,3 +66,40 @@ def test_a_document_beyond_reason_is_a_document_error(text):
         tad.PatternSet.from_json(text, where="stranger")
     assert time.perf_counter() - start < 1
     assert len(str(error.value)) < 1000
+
+
+# Names on the terminal and in pictures
+
+CLIPBOARD = "\x1b]52;c;aGk=\x07"
+
+
+def hostile_model():
+    import keras
+
+    layers = keras.layers
+    image = keras.Input((4, 4, 3))
+    x = layers.BatchNormalization(name=f"norm{CLIPBOARD}")(layers.Conv2D(2, 3, name="$a_$b$")(image))
+    return keras.Model(image, layers.Dense(2)(layers.Flatten()(x)))
+
+
+def test_names_of_layers_do_not_reach_the_terminal_raw():
+    table = tad.sites(hostile_model())
+    assert "\x1b" not in str(table)
+    assert r"norm\x1b]52" in str(table)
+
+
+@pytest.mark.parametrize("name", ["$a_$", "$", r"\$x$", "a$\\frac{$b"])
+def test_names_are_no_formulas_in_pictures(name):
+    figure = tad.visualize.plot(tad.PatternSet({name: tad.ConvPattern(size=2)}), {name: (4, 4, 1)})
+    figure.canvas.draw()  # a formula that is none raises here
+    shown = [text for axes in figure.axes for text in axes.texts if text.get_weight() == "bold"]
+    assert len(shown) == 1
+    assert shown[0]._preprocess_math(shown[0].get_text())[1] is False
+
+
+def test_the_message_of_a_command_is_printable(capsys):
+    from tf_autodropout.search.terminal import cli
+
+    with pytest.raises(SystemExit):
+        cli._fail(f"no such thing: {CLIPBOARD}", 2)
+    assert "\x1b" not in capsys.readouterr().err

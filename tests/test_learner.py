@@ -1,5 +1,7 @@
 """Eq. 2 and 3, by hand."""
 
+import math
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -132,3 +134,39 @@ def test_the_fraction_of_clipped_weights_is_logged() -> None:
     assert metrics["clipped_fraction"] == pytest.approx(1 / 3)
     assert metrics["largest_weight"] == pytest.approx(1.0)
     assert learner(ratio_clip=0.0).update([[0, 0]], [np.log(1e-9)], [1.0])["clipped_fraction"] == 0.0
+
+
+def test_replayed_trials_are_weighed_like_fresh_ones_and_the_oldest_are_forgotten() -> None:
+    mine = learner(replay=3, scale_advantages=False, ratio_clip=0.0)
+    batches = [([[0, 1], [1, 1]], [0.2, 0.8]), ([[1, 0], [0, 0]], [0.9, 0.1]), ([[1, 1], [0, 1]], [0.5, 0.3])]
+    for tokens, rewards in batches[:2]:
+        mine.update(tokens, [np.log(0.25)] * 2, rewards)
+    tokens = np.array([[1, 1], *batches[1][0], *batches[2][0]])  # three of four, then the fresh ones
+    rewards = np.array([0.8, *batches[1][1], *batches[2][1]])
+    assert mine.baseline is not None
+    by_hand = loss_gradient(mine.controller, tokens, np.full(5, np.log(0.25)), rewards, mine.baseline)
+    fresh = loss_gradient(mine.controller, tokens[3:], np.full(2, np.log(0.25)), rewards[3:], mine.baseline)
+    norm, alone = (math.sqrt(sum(float((g**2).sum()) for g in one)) for one in (by_hand, fresh))
+    assert abs(norm / alone - 1) > 0.05
+    metrics = mine.update(batches[2][0], [np.log(0.25)] * 2, batches[2][1])
+    assert metrics["gradient_norm"] == pytest.approx(norm, rel=2e-3)  # float32, once compiled
+    assert metrics["effective_sample_size"] <= 5
+    again = learner(replay=3, scale_advantages=False, ratio_clip=0.0)
+    again.restore(mine.state())
+    for one in (mine, again):
+        one.update([[0, 0]], [np.log(0.25)], [0.7])
+    for a, b in zip(mine.controller.variables, again.controller.variables, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+    with pytest.raises(ValueError, match="another controller"):
+        learner().restore(mine.state())
+
+
+def test_more_gradient_steps_go_further() -> None:
+    moved = []
+    for epochs in (1, 3):
+        mine = learner(epochs=epochs)
+        mine.update([[0, 1], [1, 0]], [np.log(0.25)] * 2, [1.0, 0.0])
+        moved.append(float(mine.controller.log_prob_and_entropy([[0, 1]])[0][0]))
+    assert moved[1] > moved[0] > np.log(0.25)
+    with pytest.raises(ValueError, match="epochs"):
+        LearnerConfig(epochs=0)

@@ -97,15 +97,15 @@ def test_adding_trials_is_one_transaction(ledger: Ledger) -> None:
     assert ledger.count() == 0
 
 
-def test_only_the_newest_state_is_kept_and_all_metrics(ledger: Ledger) -> None:
+def test_the_two_newest_states_are_kept_and_all_metrics(ledger: Ledger) -> None:
     state = bytes(200_000)
     for version in range(1, 30):
         ledger.checkpoint(version, state, [], {"baseline": float(version)})
     assert ledger.latest_checkpoint() == (29, state)
     assert ledger.baseline() == 29.0
     assert [metrics["baseline"] for metrics in ledger.update_metrics()] == [float(v) for v in range(1, 30)]
-    assert ledger._db.execute("SELECT COUNT(state) FROM checkpoints").fetchone() == (1,)
-    assert ledger._db.execute("PRAGMA page_count").fetchone()[0] * 4096 < 4 * len(state)
+    assert ledger._db.execute("SELECT COUNT(state) FROM checkpoints").fetchone() == (2,)
+    assert ledger._db.execute("PRAGMA page_count").fetchone()[0] * 4096 < 5 * len(state)
 
 
 def test_a_failed_attempt_keeps_its_reason_also_when_the_trial_finishes(ledger: Ledger) -> None:
@@ -233,7 +233,7 @@ def test_other_versions_and_files_that_are_no_ledger_are_refused(tmp_path: Path)
     db.close()
     before = snapshot(tmp_path)
     for open_it in (Ledger, check_directory):
-        with pytest.raises(LedgerError, match="schema version 2. Received: 1; go on with the version"):
+        with pytest.raises(LedgerError, match="schema version 3. Received: 1; go on with the version"):
             open_it(tmp_path / "run", CONFIG)
     assert snapshot(tmp_path) == before
     (tmp_path / "junk").mkdir()

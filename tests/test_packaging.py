@@ -1,15 +1,21 @@
 """What is installed is what is in the tree."""
 
 import hashlib
+import importlib.metadata
 import os
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from unittest import mock
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = {"tf_autodropout": "tf_autodropout", "models": "tf_autodropout.models", "search": "tf_autodropout.search"}
@@ -87,3 +93,62 @@ def test_the_plotting_library_is_the_published_one() -> None:
     # Of the npm package echarts 6.1.0, dist/echarts.common.min.js; to update: npm pack echarts, copy, both numbers.
     assert hashlib.sha256(library).hexdigest() == "61f13280aba3161f77fc801bf5f9c786f55f10432153a0683fc5cc0700b013d5"
     assert b't.version="6.1.0"' in library
+
+
+# The lines for a TPU VM, where no plain TensorFlow may be.
+
+
+def requirements() -> dict[str, Requirement]:
+    with mock.patch("setuptools.setup") as setup:
+        runpy.run_path(str(ROOT / "setup.py"))
+    assert "tpu" not in setup.call_args.kwargs["extras_require"], "it would bring plain TensorFlow"
+    return named(setup.call_args.kwargs["install_requires"])
+
+
+def named(texts: Iterable[str]) -> dict[str, Requirement]:
+    return {canonicalize_name(one.name): one for one in map(Requirement, texts)}
+
+
+def lines_for_a_tpu() -> list[list[str]]:
+    text = (ROOT / "docs" / "search_on_tpu_vms.md").read_text().replace("\\\n", " ")
+    return [shlex.split(line)[2:] for line in text.splitlines() if line.startswith("pip install")]
+
+
+def brought(names: Iterable[str]) -> set[str]:
+    """All that pip installs for these packages, as the metadata of what is installed here says."""
+    left, found = [canonicalize_name(name) for name in names], set()
+    while left:
+        name = left.pop()
+        if name in found or name in NOT_HERE:
+            continue
+        found.add(name)
+        left += [canonicalize_name(one.name) for one in needs(name)]
+    return found
+
+
+def needs(name: str) -> list[Requirement]:
+    all_of_it = map(Requirement, importlib.metadata.requires(name) or [])
+    return [one for one in all_of_it if one.marker is None or one.marker.evaluate({"extra": ""})]
+
+
+NOT_HERE = ("tensorflow-tpu", "libtpu")
+
+
+def test_the_lines_for_a_tpu_have_what_is_required_and_no_plain_tensorflow() -> None:
+    with_dependencies, *without = lines_for_a_tpu()
+    alone = named(one for line in without for one in line if one not in ("--no-deps", "."))
+    chosen = named(with_dependencies)
+    required = requirements()
+    assert required.keys() - {"tensorflow"} <= chosen.keys() | alone.keys()
+    for name, wanted in required.items():
+        if name in chosen | alone:
+            told = (chosen | alone)[name].specifier
+            newest = importlib.metadata.version(name)
+            assert wanted.specifier.contains(newest)
+            assert told == wanted.specifier or name in {*alone, "tensorboard"}, f"{name}: {told}, {wanted.specifier}"
+    there = brought(chosen)
+    assert "tensorflow" not in there
+    assert "keras" in there
+    for name in alone:
+        lacking = {canonicalize_name(one.name) for one in needs(name)} - there - alone.keys()
+        assert lacking <= {"tensorflow", "tensorflow-text"}, name

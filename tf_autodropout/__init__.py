@@ -18,6 +18,7 @@ from tf_autodropout.patterns import (
     members,
     transfer,
 )
+from tf_autodropout.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from tf_autodropout import models, presets, search, visualize
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from tf_autodropout.search import AutoDropout
     from tf_autodropout.surgery import by_depth, load_model, regularize, sites, strip
     from tf_autodropout.visualize import show
-
-__version__ = "0.1.0"
 
 __all__ = [
     "AutoDropout",

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_autodropout.layers import assign_patterns, pattern_layers, site_seed
+from tf_autodropout.layers.keras_internals import clipped_by, learning_rate_of
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.core import Progress, unheard
 
@@ -99,7 +100,7 @@ class Child:
         self._initial_state = [
             (variable, variable.numpy())
             for variable in [*model.non_trainable_variables, *optimizer.variables]
-            if id(variable) not in seeds_and_patterns and variable is not optimizer._learning_rate
+            if id(variable) not in seeds_and_patterns and variable is not learning_rate_of(optimizer)
         ]
         self._initial_weights = [(variable, variable.numpy()) for variable in model.trainable_variables]
         self._train_steps = tf.function(self._make_train_steps, jit_compile=self._jit_whole)
@@ -217,7 +218,7 @@ class Child:
         if self._clips and self._replicas > 1:
             # Keras clips before it sums. Clipped after our sum and divided, they pass its clipping unchanged.
             gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-            clipped = self.optimizer._clip_gradients(gradients)
+            clipped = clipped_by(self.optimizer, gradients)
             gradients = [tf.convert_to_tensor(gradient) / self._replicas for gradient in clipped]
         self.optimizer.apply(gradients, self.model.trainable_variables)  # sums them over the replicas
         return loss

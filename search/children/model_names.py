@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 import keras
 
+from tf_autodropout.layers.keras_internals import all_layers
+
 
 def stable_names(model: keras.Model, names: Iterable[str]) -> dict[str, str]:
     """Returns names to what they would be in a new process: `batch_normalization_24` may be `batch_normalization`.
@@ -15,7 +17,7 @@ def stable_names(model: keras.Model, names: Iterable[str]) -> dict[str, str]:
         model: The model without patterns.
         names: Names of sites, blocks and stages, in the order of the network.
     """
-    automatic = {_snake(type(layer).__name__) for layer in model._flatten_layers()}
+    automatic = {_snake(type(layer).__name__) for layer in all_layers(model, include_self=True)}
     parts: dict[tuple[str, str], str] = {}  # of the parent and the part to the new part
     counts: dict[tuple[str, str], int] = {}
     stable: dict[str, str] = {}

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_autodropout.layers import PatternDropout
+from tf_autodropout.layers.keras_internals import all_layers
 
 
 class ModelState:
@@ -69,14 +70,15 @@ def _generators(model: keras.Model) -> list[keras.random.SeedGenerator]:
             for value in _inside(vars(holder)):
                 if isinstance(value, keras.random.SeedGenerator):
                     found.setdefault(id(value), value)
-    own = {id(layer.seed_generator) for layer in model._flatten_layers() if isinstance(layer, PatternDropout)}
+    layers = all_layers(model, include_self=True)
+    own = {id(layer.seed_generator) for layer in layers if isinstance(layer, PatternDropout)}
     return [generator for key, generator in found.items() if key not in own]
 
 
 def _holders(model: keras.Model) -> list[Any]:
     optimizer = model.optimizer
     inner = getattr(optimizer, "inner_optimizer", None)
-    return [one for one in (*model._flatten_layers(), optimizer, inner, *model.metrics) if one is not None]
+    return [one for one in (*all_layers(model, include_self=True), optimizer, inner, *model.metrics) if one is not None]
 
 
 def _inside(value: Any, depth: int = 3) -> Iterator[Any]:

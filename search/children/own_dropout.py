@@ -2,6 +2,8 @@
 
 import keras
 
+from tf_autodropout.layers.keras_internals import all_layers
+
 
 def own_dropout(model: keras.Model, keep: bool = True) -> list[str]:
     """Names the Dropout layers of a model that act, and makes them act no more unless they are kept."""
@@ -13,7 +15,7 @@ def own_dropout(model: keras.Model, keep: bool = True) -> list[str]:
         keras.layers.GaussianDropout,
         keras.layers.AlphaDropout,
     )
-    found = {id(one): one for one in model._flatten_layers() if isinstance(one, kinds) and one.rate}
+    found = {id(one): one for one in all_layers(model, include_self=True) if isinstance(one, kinds) and one.rate}
     if not keep:
         for layer in found.values():
             layer.rate = 0.0

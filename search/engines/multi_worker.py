@@ -51,6 +51,9 @@ def follow(task: Task, placement: Placement) -> None:
         RuntimeError: another process is gone.
     """
     try:
+        with placement.scope():  # as the first worker does: what is built and measured there is so in all of them
+            _ = task.space
+        task.describe()
         while (call := pickle.loads(_broadcast(placement.made, b""))) is not None:
             with placement.scope():
                 attempt(task, *call)

@@ -1,24 +1,28 @@
 """The ledger's tables, and what a directory must be like to hold them."""
 
+import hashlib
 import json
+import re
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tf_autodropout import version as package
 from tf_autodropout.search.core import Status
-from tf_autodropout.search.ledger.errors import LedgerError
+from tf_autodropout.search.ledger.errors import OF_SQLITE, LedgerError, StorageError, damaged, from_sqlite, one_line
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 FILE_NAME = "ledger.sqlite"
-LOCK_NAME = "ledger.lock"
 
 # finish_order: 1 is the first trial that got its final status; a failed one that is retried leaves a gap. error is
 # the reason of the last attempt that failed, also of a trial that finished later. Of the checkpoints all metrics are
-# kept, but only the newest state: it is all that going on needs.
+# kept, but only the two newest states: the newest is all that going on needs, the other one is there should it be
+# damaged. run has config, arguments and the version of this package that wrote last. SQLite has no checksums of what it
+# stores; the digests are ours.
 SCHEMA = f"""
 PRAGMA user_version = {SCHEMA_VERSION};
-CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL, digest TEXT NOT NULL);
 CREATE TABLE trials (
     number INTEGER PRIMARY KEY,
     tokens TEXT NOT NULL,
@@ -37,11 +41,15 @@ CREATE TABLE trials (
     started_at REAL,
     finished_at REAL,
     finish_order INTEGER UNIQUE,
-    consumed_by INTEGER
+    consumed_by INTEGER,
+    digest TEXT NOT NULL,
+    outcome_digest TEXT
 );
-CREATE TABLE checkpoints (version INTEGER PRIMARY KEY, state BLOB, metrics TEXT NOT NULL, at REAL NOT NULL);
+CREATE TABLE checkpoints (
+    version INTEGER PRIMARY KEY, state BLOB, digest TEXT NOT NULL, metrics TEXT NOT NULL, at REAL NOT NULL
+);
 CREATE TABLE evaluations (
-    name TEXT NOT NULL, seed INTEGER NOT NULL, metrics TEXT NOT NULL, PRIMARY KEY (name, seed)
+    name TEXT NOT NULL, seed INTEGER NOT NULL, metrics TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (name, seed)
 );
 """
 FINAL = tuple(status.value for status in Status if status not in (Status.QUEUED, Status.RUNNING))
@@ -54,7 +62,7 @@ def check_directory(directory: Path, config: Mapping[str, Any] | None = None) ->
     if not directory.is_dir():
         raise LedgerError(f"{directory} is a file, not a directory")
     if not (directory / FILE_NAME).exists():
-        if any(path.name != LOCK_NAME for path in directory.iterdir()):
+        if any(directory.iterdir()):
             raise LedgerError(f"{directory} holds other files and no run; name an empty or a new directory")
         return
     stored = stored_config(directory)
@@ -86,26 +94,65 @@ def stored_config(directory: Path) -> dict[str, Any] | None:
     path = directory / FILE_NAME
     if not path.exists():
         raise LedgerError(f"{directory} holds no run (no {FILE_NAME})")
+    if path.is_symlink():
+        raise LedgerError(f"{path} is a symbolic link; name the directory that holds the file itself")
+    # immutable: reads the main file alone and leaves nothing beside it. Where a write-ahead log is left
+    # of a run that works or was killed, the main file alone may be half of an older and half of a newer one.
+    logged = path.with_name(f"{path.name}-wal")
+    alone = "" if logged.exists() and logged.stat().st_size else "&immutable=1"
     try:
-        # immutable: reads the main file alone and leaves nothing beside it. Where a write-ahead log is left
-        # of a run that works or was killed, the main file alone may be half of an older and half of a newer one.
-        logged = path.with_name(f"{path.name}-wal")
-        alone = "" if logged.exists() and logged.stat().st_size else "&immutable=1"
         db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{alone}", uri=True)
         try:
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
                 return None
-            if version != SCHEMA_VERSION:
-                raise LedgerError(
-                    f"{path}: expected schema version {SCHEMA_VERSION}. Received: {version}; "
-                    "go on with the version of tf_autodropout that made it, or begin a new run elsewhere"
-                )
-            return json.loads(db.execute("SELECT value FROM run WHERE key = 'config'").fetchone()[0])
+            check_version(path, version, db)
+            value, checksum = db.execute("SELECT value, digest FROM run WHERE key = 'config'").fetchone()
         finally:
             db.close()
-    except sqlite3.DatabaseError as error:
-        raise LedgerError(f"{path} is not a ledger: {error}") from None
+        if digest("config", value) != checksum:
+            raise damaged(path, "the run's config is not what was written")
+        return json.loads(value)
+    except OF_SQLITE as error:
+        found = from_sqlite(error, path)
+        raise (
+            found if isinstance(found, StorageError) else LedgerError(f"{path} is not a ledger: {one_line(error)}")
+        ) from None
+    except TypeError:
+        raise damaged(path, "it has no config") from None
+
+
+def check_version(path: Path, schema: int, db: sqlite3.Connection) -> None:
+    """Raises `LedgerError` for a ledger of other tables, or that a newer version of this package has written."""
+    try:
+        (made_by,) = db.execute("SELECT value FROM run WHERE key = 'version'").fetchone() or (None,)
+    except OF_SQLITE:
+        made_by = None
+    if made_by is not None and _numbers(made_by) > _numbers(package.__version__):
+        raise LedgerError(
+            f"{path} was written by tf_autodropout {made_by}, which is newer than this one, "
+            f"{package.__version__}; go on with that version or a later one"
+        )
+    if schema != SCHEMA_VERSION:
+        raise LedgerError(
+            f"{path}: expected schema version {SCHEMA_VERSION}. Received: {schema}; "
+            "go on with the version of tf_autodropout that made it, or begin a new run elsewhere"
+        )
+
+
+def _numbers(version: object) -> list[int]:
+    return [int(number) for number in re.findall(r"\d{1,9}", str(version))[:3]]
+
+
+def digest(*values: Any) -> str:
+    """Returns a checksum of texts and bytes."""
+    made = hashlib.sha256()
+    for value in values:
+        # SQLite gives a negative zero back as a positive one.
+        value = value + 0.0 if isinstance(value, float) else value
+        part = value if isinstance(value, bytes) else str(value).encode(errors="surrogatepass")
+        made.update(len(part).to_bytes(8, "big") + part)
+    return made.hexdigest()
 
 
 def dump(value: Any) -> str:

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tf_autodropout.patterns import PatternSet
+from tf_autodropout.patterns.checks import printable
 from tf_autodropout.patterns.document import write_text
 from tf_autodropout.search.core import Status, Trial
 from tf_autodropout.search.ledger import LedgerReader
@@ -142,14 +143,12 @@ def _how(tuning: int) -> str:
 def print_report(console: Console, directory: Path, ledger: LedgerReader, config: dict[str, Any]) -> None:
     """Prints the state of a run: trials, best PatternSet and, if it was made, the final table."""
     counts = ", ".join(f"{count} {status}" for status, count in ledger.counts().items())
-    console.print(
-        f"[bold]{config['task']['name']}[/bold], searcher {config['searcher']['name']}, seed {config['seed']}"
-    )
+    name, searcher = (escape(printable(str(config[part]["name"]))) for part in ("task", "searcher"))
+    console.print(f"[bold]{name}[/bold], searcher {searcher}, seed {config['seed']}")
     console.print(f"trials: {counts or 'none'}")
-    written = PatternSet.load(directory / BEST).provenance if (directory / BEST).exists() else {}
     if own := config["task"].get("own_dropout"):
-        console.print(f"the network keeps dropout of its own: {', '.join(own)}", markup=False)
-    found = best_trial(ledger, written.get("finalists", 1))
+        console.print(printable(f"the network keeps dropout of its own: {', '.join(own)}"), markup=False)
+    found = best_trial(ledger, _finalists(directory))
     if found is None:
         return
     best, reward = found
@@ -159,27 +158,27 @@ def print_report(console: Console, directory: Path, ledger: LedgerReader, config
         table.add_row(escape(site), summary(pattern).replace("\n", ", "))
     console.print(table)
     if chance := lead(ledger, best):
-        console.print(chance, markup=False)
-    document = _stored_table(directory) if (directory / ROWS).exists() else {}
-    if document.get("trial") == best.number:  # not before: a search at work may have found a better one
-        rows = [Row.of(row["name"], row["valid"], row["test"]) for row in document["rows"]]
-        print_table(console, rows, document["score"], document["lower_is_better"], document.get("tuning", 0))
+        console.print(printable(chance), markup=False)
+    document = _stored_table(directory)
+    if document and document["trial"] == best.number:  # not before: a search at work may have found a better one
+        print_table(console, document["rows"], document["score"], document["lower_is_better"], document["tuning"])
 
 
 def print_table(console: Console, rows: Sequence[Row], score: str, lower_is_better: bool, tuning: int) -> None:
     """Prints the final table with what its numbers carry."""
     direction = "lower" if lower_is_better else "higher"
     seeds = len(rows[0].test)
-    console.print(f"[bold]Retrained on {seeds} fresh seed{'s'[: seeds > 1]}; {score}, {direction} is better[/bold]")
+    named = escape(printable(score))
+    console.print(f"[bold]Retrained on {seeds} fresh seed{'s'[: seeds > 1]}; {named}, {direction} is better[/bold]")
     table = Table()
     table.add_column("regularization", no_wrap=True)
     for heading in ("test ± std", "lead over it, 95 %", "p"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, mean, deviation, _, _, ahead, p, _ in _lines(rows, lower_is_better):  # the rest is in report.md
         scores = mean if deviation == "-" else f"{mean} ± {deviation}"
-        table.add_row(escape(name), scores, ahead, p, style="bold" if name == FOUND else None)
+        table.add_row(escape(printable(name)), scores, ahead, p, style="bold" if name == FOUND else None)
     console.print(table)
-    console.print(f"{verdict(rows, lower_is_better)} {_how(tuning)}")
+    console.print(printable(f"{verdict(rows, lower_is_better)} {_how(tuning)}"), markup=False)
 
 
 def _lines(rows: Sequence[Row], lower_is_better: bool) -> list[list[str]]:
@@ -205,4 +204,24 @@ def _as_json(scores: Sequence[float]) -> list[float | None]:
 
 
 def _stored_table(directory: Path) -> dict[str, Any]:
-    return json.loads((directory / ROWS).read_text(encoding="utf-8"))
+    """The final table as it was written; empty if there is none, or a damaged one: the search makes it anew."""
+    try:
+        document = json.loads((directory / ROWS).read_text(encoding="utf-8"))
+        rows = [Row.of(str(row["name"]), row["valid"], row["test"]) for row in document["rows"]]
+        if not all(len(row.test) == len(row.valid) == len(rows[0].test) > 0 for row in rows) or len(rows) < 2:
+            return {}
+        if not all(isinstance(score, int | float) for row in rows for score in (*row.valid, *row.test)):
+            return {}
+        told = {"score": str(document["score"]), "lower_is_better": bool(document["lower_is_better"])}
+        return {"trial": document["trial"], "rows": rows, "tuning": int(document.get("tuning", 0)), **told}
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return {}
+
+
+def _finalists(directory: Path) -> int:
+    """How many finalists there were when best.json was written; 1 if it was not, or is damaged."""
+    try:
+        number = PatternSet.load(directory / BEST).provenance.get("finalists", 1)
+    except (OSError, ValueError):
+        return 1
+    return number if type(number) is int and number > 0 else 1

@@ -13,6 +13,7 @@ from tf_autodropout.search.searchers.controller import Controller
 from tf_autodropout.search.searchers.learner_config import LearnerConfig
 
 _LARGEST_LOG_RATIO = 30.0  # without a limit of the weights: their squares must stay within float32
+_REPLAYED = ("replayed_tokens", "replayed_log_prob", "replayed_rewards")
 _ROUNDING = 1e-3  # of a ratio of two log-probabilities of some hundred tokens
 
 
@@ -61,6 +62,7 @@ class Learner:
             optimizer.build(variables)
         self._baseline: float | None = None
         self._variance = 0.0
+        self._replayed: list[np.ndarray] = [np.zeros(0)] * 3  # tokens, behaviour log-probabilities and rewards
         self._step = tf.function(self._gradient_step, jit_compile=True)
 
     @property
@@ -95,18 +97,24 @@ class Learner:
             raise ValueError("Expected finite rewards and log-probabilities.")
         # The first batch is its own baseline; later ones are compared with the past alone.
         baseline = float(r.mean()) if self._baseline is None else self._baseline
-        advantages = r - baseline
-        spread = float(np.mean(advantages**2))
+        spread = float(np.mean((r - baseline) ** 2))
         decay = self.config.baseline_decay
         self._variance = spread if self._baseline is None else decay * self._variance + (1 - decay) * spread
-        if self.config.scale_advantages and self._variance > 0:
-            advantages = advantages / np.sqrt(self._variance)
-        entropy, norm, weights, clipped = self._step(
-            tf.constant(np.asarray(tokens), tf.int32),
-            tf.constant(np.asarray(behaviour_log_prob), tf.float32),
-            tf.constant(advantages, tf.float32),
-        )
-        w = weights.numpy().astype(np.float64)
+        scale = math.sqrt(self._variance) if self.config.scale_advantages and self._variance > 0 else 1.0
+        seen = [np.asarray(tokens), np.asarray(behaviour_log_prob, float), r]  # the newest last
+        seen = [np.concatenate([old, new]) if len(old) else new for old, new in zip(self._replayed, seen, strict=True)]
+        # As many rows at every update, so that it compiles once: those that fill up have no advantage.
+        rows, used = len(r) + self.config.replay, len(seen[0])
+        filled = [np.concatenate([one, np.repeat(one[:1], rows - used, 0)]) for one in seen]
+        advantages = np.where(np.arange(rows) < used, (filled[2] - baseline) / scale * rows / used, 0.0)
+        for _ in range(self.config.epochs):
+            entropy, norm, weights, clipped = self._step(
+                tf.constant(filled[0], tf.int32),
+                tf.constant(filled[1], tf.float32),
+                tf.constant(advantages, tf.float32),
+            )
+        self._replayed = [one[max(0, used - self.config.replay) :] for one in seen]
+        w, lowered = (one.numpy()[:used].astype(np.float64) for one in (weights, clipped))
         self._baseline = decay * baseline + (1 - decay) * float(r.mean())
         return {
             "baseline": self._baseline,
@@ -115,13 +123,15 @@ class Learner:
             "gradient_norm": float(norm),
             "effective_sample_size": float(w.sum() ** 2 / np.sum(w**2)) if w.any() else 0.0,
             "largest_weight": float(w.max()),
-            "clipped_fraction": float(clipped),
+            "clipped_fraction": float(lowered.mean()),
         }
 
     def state(self) -> bytes:
         """Returns weights, optimizer slots and moving averages, to go on with elsewhere."""
         moving = np.array([np.nan if self._baseline is None else self._baseline, self._variance])
         arrays = {f"v{i}": variable.numpy() for i, variable in enumerate(self._variables())}
+        if self.config.replay:
+            arrays |= dict(zip(_REPLAYED, self._replayed, strict=True))
         buffer = io.BytesIO()
         np.savez(buffer, moving=moving, **arrays)
         return buffer.getvalue()
@@ -134,10 +144,12 @@ class Learner:
         """
         with np.load(io.BytesIO(state)) as arrays:
             variables = self._variables()
-            if set(arrays.files) != {"moving", *(f"v{i}" for i in range(len(variables)))}:
+            replayed = _REPLAYED if self.config.replay else ()
+            if set(arrays.files) != {"moving", *replayed, *(f"v{i}" for i in range(len(variables)))}:
                 raise ValueError("The stored state belongs to another controller.")
             for i, variable in enumerate(variables):
                 variable.assign(arrays[f"v{i}"])
+            self._replayed = [arrays[name] for name in replayed] or [np.zeros(0)] * 3
             baseline, self._variance = (float(value) for value in arrays["moving"])
         self._baseline = None if np.isnan(baseline) else baseline
 
@@ -163,5 +175,4 @@ class Learner:
             optimizer.apply(gradient, variables)
         # A fresh trial's weight is 1 but for rounding: that is not clipped.
         lowered = importance_weights(log_prob, behaviour_log_prob) > weights * (1 + _ROUNDING)
-        clipped = tf.reduce_mean(tf.cast(lowered, tf.float32))
-        return per_token, tf.linalg.global_norm([*gradients[0], *gradients[1]]), weights, clipped
+        return per_token, tf.linalg.global_norm([*gradients[0], *gradients[1]]), weights, tf.cast(lowered, tf.float32)

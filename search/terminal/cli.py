@@ -10,9 +10,10 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from tf_autodropout.patterns.checks import printable
 from tf_autodropout.search.engines.config import EngineConfig
 from tf_autodropout.search.engines.temporary_files import temporary_files_in_block
-from tf_autodropout.search.ledger import LedgerReader, check_directory
+from tf_autodropout.search.ledger import check_directory
 from tf_autodropout.search.search_config import SearchConfig
 from tf_autodropout.search.space import GRANULARITIES
 from tf_autodropout.search.tasks.registry import check_task
@@ -21,6 +22,7 @@ from tf_autodropout.search.terminal.engine_options import engine_options, place_
 from tf_autodropout.search.terminal.quiet import quiet_tensorflow
 from tf_autodropout.search.terminal.report import print_report, report
 from tf_autodropout.search.terminal.search_options import search_options
+from tf_autodropout.search.terminal.stored_arguments import stored_arguments
 from tf_autodropout.search.terminal.task_options import task_list, task_options
 from tf_autodropout.search.terminal.template import template
 
@@ -77,12 +79,7 @@ def search(
 @place_options
 def resume(directory: Path, trials: int | None, retry_failed: bool, engine: EngineConfig) -> None:
     """Go on with the search in DIR; everything else is as it was begun, but it may go on elsewhere."""
-    reader = LedgerReader(directory)
-    arguments = reader.arguments()
-    reader.close()
-    if arguments.get("task") is None or arguments.get("searcher", "") is None:
-        own = "task" if arguments.get("task") is None else "searcher"
-        raise ValueError(f"{directory} was searched with a {own} of your own; go on from Python, with search.run")
+    arguments = stored_arguments(directory)
     if trials is not None and trials < arguments["trials"]:
         raise ValueError(
             f"Invalid value for 'trials'. Expected at least those of the run, {arguments['trials']}. Received: {trials}"
@@ -128,7 +125,7 @@ def _search(out: Path, engine: EngineConfig, **arguments: Any) -> None:
         def retraining(name: str) -> None:
             interrupt.check()
             status.start()
-            status.update(f"retraining: {escape(name)}")
+            status.update(f"retraining: {escape(printable(name))}")
 
         run(
             out=out,
@@ -141,8 +138,8 @@ def _search(out: Path, engine: EngineConfig, **arguments: Any) -> None:
         status.stop()
         console.print()
         print_report(console, out)
-    files = sorted(path.name for path in out.iterdir() if not path.name.startswith(("ledger.sqlite-", "ledger.lock")))
-    console.print(f"\nin {out}: {', '.join(files)}", markup=False)
+    files = sorted(path.name for path in out.iterdir() if not path.name.startswith("ledger.sqlite-"))
+    console.print(printable(f"\nin {out}: {', '.join(files)}"), markup=False)
 
 
 @cli.command(
@@ -187,9 +184,10 @@ def train(task: str, file: Path | None, out: Path | None, seed: int, **task_sett
     for sample in trained.samples:
         console.print()
         for name, text in sample.items():
-            console.print(f"{name:12}{text}", markup=False, highlight=False)
+            console.print(printable(f"{name:12}{text}"), markup=False, highlight=False)
     if out:
-        console.print(f"in {out}: {', '.join(sorted(path.name for path in out.iterdir()))}", markup=False)
+        files = ", ".join(sorted(path.name for path in out.iterdir()))
+        console.print(printable(f"in {out}: {files}"), markup=False)
 
 
 @cli.command()
@@ -278,5 +276,5 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {' '.join(printable(message).split())}", file=sys.stderr)
     sys.exit(code)

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.status import Status
 
+from tf_autodropout.patterns.checks import printable
 from tf_autodropout.search import core
 from tf_autodropout.search.core import INPUT_SHARE, STOPPED_AT, Observer, Trial
 
@@ -43,7 +44,7 @@ class ProgressLine(Observer):
         if self._before:
             self._before.stop()
         going_on = f", going on after {final} finished" if final else ""
-        self._console.print(f"{self._title}{going_on}", markup=False, highlight=False)
+        self._console.print(printable(f"{self._title}{going_on}"), markup=False, highlight=False)
         self._progress.start()
         # Trials of an earlier session tell nothing of this one's speed.
         self._progress.update(self._task, completed=self._done, note=self._note())
@@ -55,7 +56,8 @@ class ProgressLine(Observer):
         self._input_share = trial.metrics.get(INPUT_SHARE, self._input_share)
         self._progress.update(self._task, completed=self._done, note=self._note())
         if trial.status not in (core.Status.FINISHED, core.Status.STOPPED):
-            self._console.print(f"trial {trial.number} {trial.status}: {trial.metrics.get('error')}", markup=False)
+            reason = printable(str(trial.metrics.get("error")))
+            self._console.print(f"trial {trial.number} {trial.status}: {reason}", markup=False)
         elif not self._console.is_terminal:
             outcome = f"reward {trial.reward:.4f}"
             if trial.status is core.Status.STOPPED:

@@ -6,35 +6,41 @@ same names. Three classes have twins with several sites inside; for any other cl
 output (`Patterned`).
 """
 
+import functools
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import keras
-import keras_nlp
 
 from tf_autodropout.layers.keras_internals import attention_axes, unlocked, untrack
 from tf_autodropout.layers.pattern_attention import PatternAttention
 from tf_autodropout.layers.pattern_dropout import PatternDropout
-from tf_autodropout.layers.pattern_transformer import PatternTransformerDecoder, PatternTransformerEncoder
 from tf_autodropout.layers.patterned import OUTPUT, Patterned, twin_of
 from tf_autodropout.layers.site_layers import ATTENTION_SITES, SCORES, TRANSFORMER_SITES
 from tf_autodropout.patterns import Pattern, Schedule
 
-_TWINS: dict[type, type] = {
-    keras.layers.MultiHeadAttention: PatternAttention,
-    keras_nlp.layers.TransformerEncoder: PatternTransformerEncoder,
-    keras_nlp.layers.TransformerDecoder: PatternTransformerDecoder,
-}
-for _plain, _twin in _TWINS.items():
-    _twin.__name__ = _plain.__name__  # by which Keras addresses the variables of a layer in a weights file
-_PLAIN = {twin: plain for plain, twin in _TWINS.items()}
+_OF_KERAS: dict[type, type] = {keras.layers.MultiHeadAttention: PatternAttention}
+PatternAttention.__name__ = "MultiHeadAttention"  # by which Keras addresses the variables of a layer in a weights file
+
+
+def _twins() -> dict[type, type]:
+    """Class to twin. Those of KerasHub come with it: before anything has imported it, no layer is of its classes."""
+    return _all_twins() if "keras_hub" in sys.modules else _OF_KERAS
+
+
+@functools.cache
+def _all_twins() -> dict[type, type]:
+    from tf_autodropout.layers.pattern_transformer import TWINS
+
+    return {**_OF_KERAS, **TWINS}
 
 
 def inner_sites(layer: Any) -> Sequence[str]:
     """Returns the sites inside a layer that has or can have several; none for any other layer, subclasses included."""
     kind = plain_type(layer)
-    if kind not in _TWINS or not layer.built:
+    if kind not in _twins() or not layer.built:
         return ()
     if kind is keras.layers.MultiHeadAttention:
         return (*ATTENTION_SITES, SCORES) if attention_axes(layer) == (1,) else ()
@@ -44,7 +50,9 @@ def inner_sites(layer: Any) -> Sequence[str]:
 def plain_type(layer: Any) -> type:
     """Returns the class of a layer, or for an adopted one the class that it had before."""
     kind = type(layer)
-    return kind.plain if issubclass(kind, Patterned) else _PLAIN.get(kind, kind)
+    if issubclass(kind, Patterned):
+        return kind.plain
+    return next((plain for plain, twin in _twins().items() if twin is kind), kind)
 
 
 def is_adopted(layer: Any) -> bool:
@@ -75,7 +83,7 @@ def adopt(
     if is_adopted(layer):
         release(layer)
     inside = OUTPUT not in patterns and bool(inner_sites(layer))
-    layer.__class__ = _TWINS[type(layer)] if inside else twin_of(type(layer))
+    layer.__class__ = _twins()[type(layer)] if inside else twin_of(type(layer))
     layer.add_sites(patterns, pattern_seed, mutable, schedule, **({} if inside else where))
 
 

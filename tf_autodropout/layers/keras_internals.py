@@ -180,6 +180,17 @@ def state_beside_value(variable: Any) -> dict[str, Any]:
     return {name: value for name, value in vars(variable).items() if name not in ("_value", "_initializer")}
 
 
+def learning_rate_of(optimizer: Any) -> Any:
+    """Returns the variable or schedule of an optimizer's learning rate."""
+    return optimizer._learning_rate
+
+
+def clipped_by(optimizer: Any, gradients: list[Any]) -> list[Any]:
+    """Returns gradients as an optimizer clips them."""
+    clipped: list[Any] = optimizer._clip_gradients(gradients)
+    return clipped
+
+
 def slot_key(variable: Any) -> str:
     """Returns the key under which an optimizer keeps what belongs to a variable."""
     key: str = variable.value._unique_id

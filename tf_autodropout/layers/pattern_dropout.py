@@ -37,7 +37,7 @@ from tf_autodropout.patterns import (
     pattern_from_dict,
     pattern_to_dict,
 )
-from tf_autodropout.patterns.checks import check_bool, check_int, check_rate
+from tf_autodropout.patterns.checks import check_bool, check_int, check_rate, shown
 from tf_autodropout.patterns.drop_block_pattern import DropBlockPattern
 from tf_autodropout.patterns.strength import map_pattern, token_pattern
 
@@ -438,11 +438,11 @@ def _check_pattern(pattern: Any) -> Any:
 def check_schedule(schedule: Any) -> Schedule | None:
     """Returns a schedule, or raises."""
     if not isinstance(schedule, Schedule | None):
-        raise TypeError(f"Expected 'schedule' to be a Schedule or None. Received: schedule={schedule!r}")
+        raise TypeError(f"Expected 'schedule' to be a Schedule or None. Received: schedule={shown(schedule)}")
     return schedule
 
 
 def _check_seed(seed: Any) -> int:
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
-        raise ValueError(f"Invalid value for 'seed'. Expected an integer or None. Received: seed={seed!r}")
+        raise ValueError(f"Invalid value for 'seed'. Expected an integer or None. Received: seed={shown(seed)}")
     return int(seed)

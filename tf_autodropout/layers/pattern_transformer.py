@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
-import keras_nlp
+import keras_hub
 from keras import ops
 
 from tf_autodropout.layers.keras_internals import output_projected, projected
@@ -95,17 +95,17 @@ _FEED_FORWARD_PART = ("ffn", "residual")
 
 
 @registered
-class PatternTransformerEncoder(_SevenSites, keras_nlp.layers.TransformerEncoder):
-    """`keras_nlp.layers.TransformerEncoder` with the seven sites of the paper and the same variables.
+class PatternTransformerEncoder(_SevenSites, keras_hub.layers.TransformerEncoder):
+    """`keras_hub.layers.TransformerEncoder` with the seven sites of the paper and the same variables.
 
     Args:
-        *args: As for `keras_nlp.layers.TransformerEncoder`.
+        *args: As for `keras_hub.layers.TransformerEncoder`.
         patterns: Site to `TransformerPattern`, for any of query, key, value, softmax, output, ffn, residual, and for
             scores, before the softmax.
         pattern_seed: Integer from which each site derives its own seed.
         mutable: Keep the patterns' values in variables, see `PatternDropout`.
         schedule: Schedule of all its patterns, see `PatternDropout`.
-        **kwargs: As for `keras_nlp.layers.TransformerEncoder`.
+        **kwargs: As for `keras_hub.layers.TransformerEncoder`.
 
     Raises:
         ValueError: an unknown site.
@@ -148,19 +148,19 @@ class PatternTransformerEncoder(_SevenSites, keras_nlp.layers.TransformerEncoder
 
 
 @registered
-class PatternTransformerDecoder(_SevenSites, keras_nlp.layers.TransformerDecoder):
-    """`keras_nlp.layers.TransformerDecoder` with the seven sites of the paper and the same variables.
+class PatternTransformerDecoder(_SevenSites, keras_hub.layers.TransformerDecoder):
+    """`keras_hub.layers.TransformerDecoder` with the seven sites of the paper and the same variables.
 
     One pattern for a site serves self-attention and cross-attention.
 
     Args:
-        *args: As for `keras_nlp.layers.TransformerDecoder`.
+        *args: As for `keras_hub.layers.TransformerDecoder`.
         patterns: Site to `TransformerPattern`, for any of query, key, value, softmax, output, ffn, residual, and for
             scores, before the softmax.
         pattern_seed: Integer from which each site derives its own seed.
         mutable: Keep the patterns' values in variables, see `PatternDropout`.
         schedule: Schedule of all its patterns, see `PatternDropout`.
-        **kwargs: As for `keras_nlp.layers.TransformerDecoder`.
+        **kwargs: As for `keras_hub.layers.TransformerDecoder`.
 
     Raises:
         ValueError: an unknown site.
@@ -248,6 +248,14 @@ class PatternTransformerDecoder(_SevenSites, keras_nlp.layers.TransformerDecoder
                 training,
             )
         return self._feed_forward_block(x, training)
+
+
+TWINS: dict[type, type] = {
+    keras_hub.layers.TransformerEncoder: PatternTransformerEncoder,
+    keras_hub.layers.TransformerDecoder: PatternTransformerDecoder,
+}
+for _plain, _twin in TWINS.items():
+    _twin.__name__ = _plain.__name__  # by which Keras addresses the variables of a layer in a weights file
 
 
 def _patterns_matter(training: bool | None) -> bool:

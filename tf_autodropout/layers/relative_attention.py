@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-import keras_nlp
 from keras import ops
 
 from tf_autodropout.layers.registration import registered
@@ -92,8 +91,10 @@ class RelativeAttention(keras.layers.Layer):
             setattr(self, f"{site}_pattern", layer)
         for name in ("query", "key", "value", "position"):
             setattr(self, f"{name}_dense", self._dense("ntc,chd->nthd", (None, num_heads, key_dim), name))
+        import keras_hub  # the layers that need no KerasHub do without
+
         # In float32: bfloat16 counts to 256 only.
-        self.distances = keras_nlp.layers.SinePositionEncoding(dtype="float32", name="distances")
+        self.distances = keras_hub.layers.SinePositionEncoding(dtype="float32", name="distances")
         self.softmax = keras.layers.Softmax(dtype=self.dtype_policy, name="softmax")
 
     def build(self, inputs_shape: Any, memory_shape: Any = None, remembered_shape: Any = None) -> None:

@@ -75,6 +75,8 @@ def apply_pattern(
         Pham and Le, AutoDropout, AAAI 2021, Equation 1.
     """
     h = tf.convert_to_tensor(h)
+    if _is_empty(h):
+        return tf.identity(h)
     words = (words_of(seed), tf.convert_to_tensor(replica, tf.int32))
     if isinstance(values, InVariable):
         return _apply_variable(h, values, words, data_format, token_axis)
@@ -112,6 +114,8 @@ def apply_to_scores(
         Li et al., DropKey for Vision Transformer, CVPR 2023, Section 3.
     """
     scores = tf.convert_to_tensor(scores)
+    if _is_empty(scores):
+        return tf.identity(scores)
     words = (words_of(seed), tf.convert_to_tensor(replica, tf.int32))
     sizes = _sizes(scores)
 
@@ -271,6 +275,11 @@ def _zero(positive: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
 def _is_small(shape: tf.TensorShape) -> bool:
     """True for examples so small that a compiled pass saves nothing, and its compilation costs time."""
     return None not in shape[1:] and math.prod(shape[1:]) < _SMALL
+
+
+def _is_empty(x: tf.Tensor) -> bool:
+    """True for a tensor that is known to have no elements: an empty map has no middle to count from."""
+    return x.shape.rank is not None and 0 in x.shape.as_list()
 
 
 def _sizes(x: tf.Tensor) -> tuple[Any, ...]:

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_autodropout.patterns.checks import shown
+
 RATE_BITS = 24  # a rate is compared as a 24-bit integer: 1.0 is then exactly "always"
 
 Words = tuple[tf.Tensor, ...]  # what fixes a key: `words_of` a seed, and a replica if there is one
@@ -83,7 +85,9 @@ def words_of(seed: Any) -> tf.Tensor:
             raise TypeError
         first, second = (operator.index(word) & 0xFFFFFFFF for word in seed)
     except (TypeError, ValueError):
-        raise ValueError(f"Invalid value for 'seed'. Expected an int or two ints. Received: seed={seed!r}") from None
+        raise ValueError(
+            f"Invalid value for 'seed'. Expected an int or two ints. Received: seed={shown(seed)}"
+        ) from None
     return tf.constant([first, second], tf.uint32)
 
 

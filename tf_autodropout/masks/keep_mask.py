@@ -1,5 +1,6 @@
 """`keep_mask`: the one pure function from pattern, shape and seed to a mask."""
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,9 @@ from tf_autodropout.masks.hashing import words_of
 from tf_autodropout.masks.layout import MapLayout
 from tf_autodropout.masks.values import Values, encode, encode_for
 from tf_autodropout.patterns import MapPattern, Pattern, TransformerPattern
+from tf_autodropout.patterns.checks import invalid, shown
+
+_LARGEST = 2**38  # elements of a tensor: 1 TiB of float32
 
 
 def keep_mask(
@@ -46,13 +50,16 @@ def keep_mask(
     """
     sizes = check_sizes(shape)
     check_shape(pattern, len(sizes), data_format, token_axis)
+    words = words_of(seed)
+    if any(not tf.is_tensor(size) and size == 0 for size in sizes):
+        return tf.ones(sizes)  # of nothing
     if isinstance(pattern, TransformerPattern) and len(sizes) == 2:
         return keep_mask(pattern, (sizes[0], 1, sizes[1]), seed)[:, 0]
 
     def mask(values: Values | None) -> tf.Tensor:
         if values is None:
             return tf.ones([1] * len(sizes))
-        drawn = draw(values, sizes, (words_of(seed),), data_format, token_axis)
+        drawn = draw(values, sizes, (words,), data_format, token_axis)
         return 1.0 - tf.cast(drop(values, sizes, drawn.tensors, data_format, token_axis).mask(), tf.float32)
 
     layout = MapLayout.of(sizes, data_format)
@@ -65,9 +72,11 @@ def check_sizes(shape: Any) -> tuple[Any, ...]:
         sizes = tuple(size if tf.is_tensor(size) else operator.index(size) for size in shape)
     except TypeError:
         sizes = (-1,)
-    if any(not tf.is_tensor(size) and size < 0 for size in sizes):
+    known = [size for size in sizes if not tf.is_tensor(size)]
+    if any(not 0 <= size <= _LARGEST for size in known) or math.prod(known) > _LARGEST:
         raise ValueError(
-            f"Invalid value for 'shape'. Expected a sequence of sizes >= 0, ints or scalar tensors. Received: {shape!r}"
+            "Invalid value for 'shape'. Expected a sequence of sizes >= 0, ints or scalar tensors, of at most 2^38 "
+            f"elements. Received: {shown(shape)}"
         )
     return sizes
 
@@ -77,9 +86,9 @@ def check_shape(pattern: Pattern, rank: int, data_format: str, token_axis: int) 
     if not isinstance(pattern, Pattern):
         raise TypeError(
             "Expected 'pattern' to be a ConvPattern, a TransformerPattern or a DropBlockPattern. "
-            f"Received: pattern={pattern!r}"
+            f"Received: pattern={shown(pattern)}"
         )
     MapLayout.check(data_format)
     pattern.check_rank(rank)
-    if isinstance(pattern, TransformerPattern) and not 0 < token_axis < rank:
-        raise ValueError(f"Invalid value for 'token_axis'. Expected 1 to {rank - 1}. Received: token_axis={token_axis}")
+    if isinstance(pattern, TransformerPattern) and (type(token_axis) is not int or not 0 < token_axis < rank):
+        raise invalid("token_axis", f"1 to {rank - 1}", token_axis)

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tf_autodropout.patterns.checks import invalid
+
 DATA_FORMATS = ("channels_last", "channels_first")
 
 
@@ -28,11 +30,8 @@ class MapLayout(NamedTuple):
     @staticmethod
     def check(data_format: Any) -> None:
         """Raises `ValueError` unless a data format is one of the two."""
-        if data_format not in DATA_FORMATS:
-            raise ValueError(
-                f"Invalid value for 'data_format'. Expected one of {DATA_FORMATS}. "
-                f"Received: data_format={data_format!r}"
-            )
+        if not isinstance(data_format, str) or data_format not in DATA_FORMATS:
+            raise invalid("data_format", f"one of {DATA_FORMATS}", data_format)
 
     @classmethod
     def of(cls, shape: tuple[Any, ...], data_format: str) -> "MapLayout":

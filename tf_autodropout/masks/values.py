@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tf_autodropout.masks.hashing import RATE_BITS
 from tf_autodropout.patterns import ConvPattern, DropBlockPattern, Pattern, Schedule, TransformerPattern
+from tf_autodropout.patterns.checks import shown
 from tf_autodropout.patterns.extent import along
 
 GEOMETRY_BITS = 32
@@ -150,7 +151,7 @@ def encode(pattern: Pattern, axes: int = 2) -> Values:
         flags = int(pattern.share_c), rate
         shape = _last(sizes), _last(strides), (pattern.repeat, m_xx, m_xy, m_yx, m_yy), _last(words)
         return ConvValues(*itertools.chain(*shape, flags))
-    raise TypeError(f"Expected a ConvPattern, a TransformerPattern or a DropBlockPattern. Received: {pattern!r}")
+    raise TypeError(f"Expected a ConvPattern, a TransformerPattern or a DropBlockPattern. Received: {shown(pattern)}")
 
 
 def encode_for(pattern: Pattern, sizes: tuple[Any, ...]) -> Values:

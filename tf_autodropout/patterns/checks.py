@@ -23,6 +23,25 @@ def shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
+def printable(text: str) -> str:
+    r"""Returns a text as a terminal may show it: control characters but ends of lines are escaped.
+
+    Example:
+        >>> from tf_autodropout.patterns.checks import printable
+        >>> print(printable("site \x1b]52;c;aGk=\x07"))
+        site \x1b]52;c;aGk=\x07
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def check_site_name(site: Any) -> None:
+    """Raises unless `site` can be the name of a site: a text that files, tables and terminals can hold."""
+    if not isinstance(site, str) or not site or not site.isprintable():
+        raise ValueError(f"Expected site names to be non-empty strings. Received: {shown(site)}")
+
+
 def check_int(name: str, value: Any, minimum: int) -> int:
     """Returns `value` as a Python int, at least `minimum`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < minimum:

@@ -87,8 +87,10 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes `text` to `path` in one step: a reader sees the old file or the new one."""
     target = Path(path)
     beside = target.with_name(f".{target.name}.{os.getpid()}.part")
+    beside.unlink(missing_ok=True)  # of a killed process, or a link of somebody else's
     try:
-        beside.write_text(text, encoding="utf-8")
+        with beside.open("x", encoding="utf-8") as new:
+            new.write(text)
         os.replace(beside, target)
     finally:
         beside.unlink(missing_ok=True)
@@ -99,4 +101,4 @@ def check_fields(fields: dict[str, Any], expected: set[str], where: str) -> None
     if missing := sorted(expected - fields.keys()):
         raise DocumentError(f"{where}: missing field '{missing[0]}'")
     if unknown := sorted(fields.keys() - expected):
-        raise DocumentError(f"{where}: unknown field '{unknown[0]}' (known: {', '.join(sorted(expected))})")
+        raise DocumentError(f"{where}: unknown field {shown(unknown[0])} (known: {', '.join(sorted(expected))})")

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from tf_autodropout.patterns.checks import check_factor, shown
+from tf_autodropout.patterns.checks import check_factor, check_float, check_site_name, shown
 from tf_autodropout.patterns.conv_pattern import ConvPattern
 from tf_autodropout.patterns.document import Document, DocumentError, check_fields
 from tf_autodropout.patterns.drop_block_pattern import DropBlockPattern
@@ -45,12 +45,11 @@ class PatternSet(Document, Mapping[str, Pattern]):
 
     def __init__(self, patterns: Mapping[str, Pattern], provenance: Mapping[str, Any] | None = None) -> None:
         if not isinstance(patterns, Mapping):
-            raise TypeError(f"Expected 'patterns' to be a mapping of sites to patterns. Received: {patterns!r}")
+            raise TypeError(f"Expected 'patterns' to be a mapping of sites to patterns. Received: {shown(patterns)}")
         for site, pattern in patterns.items():
-            if not isinstance(site, str) or not site or not site.isprintable():
-                raise ValueError(f"Expected site names to be non-empty strings. Received: {shown(site)}")
+            check_site_name(site)
             if not isinstance(pattern, Pattern):
-                raise TypeError(f"Expected a pattern at site '{site}'. Received: {pattern!r}")
+                raise TypeError(f"Expected a pattern at site {shown(site)}. Received: {shown(pattern)}")
         try:
             notes = json.loads(json.dumps(dict(provenance or {}), allow_nan=False))
         except (TypeError, ValueError, RecursionError) as error:
@@ -93,7 +92,7 @@ class PatternSet(Document, Mapping[str, Pattern]):
         """Returns the set for maps or sequences `factor` times as large; see the patterns' `scale`."""
         factor = check_factor(factor)
         notes = self.provenance
-        notes["scaled_by"] = factor * notes.get("scaled_by", 1.0)
+        notes["scaled_by"] = check_float("scaled_by", factor * check_float("scaled_by", notes.get("scaled_by", 1.0)))
         return PatternSet({site: pattern.scale(factor) for site, pattern in self.items()}, notes)
 
     def to_dict(self) -> dict[str, Any]:
@@ -125,7 +124,7 @@ def patterns_for(sites: Sequence[str], kind: type[Pattern], patterns: Mapping[st
     chosen = PatternSet(patterns or {})
     if unknown := sorted(chosen.keys() - set(sites)):
         some = ", ".join(sites[:7]) + (", ..." if len(sites) > 7 else "")
-        raise ValueError(f"Invalid value for 'patterns'. Expected sites among {some}. Received: {unknown[0]!r}")
+        raise ValueError(f"Invalid value for 'patterns'. Expected sites among {some}. Received: {shown(unknown[0])}")
     for site, pattern in chosen.items():
         if not isinstance(pattern, kind):
             raise TypeError(f"Site '{site}' needs a {kind.TYPE}. Received: {type(pattern).__name__}")

@@ -1,7 +1,9 @@
 """A named place in a network where a pattern may go."""
 
+import numbers
 from dataclasses import dataclass
 
+from tf_autodropout.patterns.checks import LONGEST, check_site_name, shown
 from tf_autodropout.patterns.conv_pattern import ConvPattern
 from tf_autodropout.patterns.pattern import Pattern
 from tf_autodropout.patterns.transformer_pattern import TransformerPattern
@@ -32,9 +34,14 @@ class Site:
     stage: str
 
     def __post_init__(self) -> None:
-        if self.kind not in (ConvPattern, TransformerPattern):
-            raise TypeError(f"Expected 'kind' to be ConvPattern or TransformerPattern. Received: {self.kind!r}")
+        check_site_name(self.name)
+        if not any(self.kind is kind for kind in (ConvPattern, TransformerPattern)):
+            raise TypeError(f"Expected 'kind' to be ConvPattern or TransformerPattern. Received: {shown(self.kind)}")
         ranks = [rank - 1 for rank in self.kind.RANKS if rank > 2]
-        if len(self.shape) not in ranks or min(self.shape) < 1:
+        sizes = self.shape if isinstance(self.shape, tuple | list) else ()
+        whole = all(isinstance(size, numbers.Integral) and not isinstance(size, bool) for size in sizes)
+        if len(sizes) not in ranks or not whole or not 1 <= min(sizes) <= max(sizes) <= LONGEST:
             among = " or ".join(map(str, ranks))
-            raise ValueError(f"Expected {among} positive sizes at site '{self.name}'. Received: shape={self.shape!r}")
+            raise ValueError(
+                f"Expected {among} positive sizes at site '{self.name}'. Received: shape={shown(self.shape)}"
+            )

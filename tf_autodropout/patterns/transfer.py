@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from tf_autodropout.patterns.checks import shown
 from tf_autodropout.patterns.pattern import Pattern
 from tf_autodropout.patterns.pattern_set import PatternSet
 from tf_autodropout.patterns.site import Site
@@ -57,7 +58,7 @@ def transfer(patterns: PatternSet, source: Sequence[Site], target: Sequence[Site
         of networks of unlike depth are matched is ours.
     """
     if not isinstance(patterns, PatternSet):
-        raise TypeError(f"Expected 'patterns' to be a PatternSet. Received: {patterns!r}")
+        raise TypeError(f"Expected 'patterns' to be a PatternSet. Received: {shown(patterns)}")
     sources, targets = _by_kind("source", source), _by_kind("target", target)
     _check(patterns, sources, targets)
     carried: dict[str, Pattern] = {}
@@ -88,7 +89,7 @@ def _by_kind(argument: str, sites: Sequence[Site]) -> dict[_Kind, list[Site]]:
     blocks: dict[tuple[str, str], list[str]] = {}
     for site in sites:
         if not isinstance(site, Site):
-            raise TypeError(f"Expected '{argument}' to be a sequence of sites. Received: {site!r}")
+            raise TypeError(f"Expected '{argument}' to be a sequence of sites. Received: {shown(site)}")
         blocks.setdefault((site.stage, site.block), []).append(site.name)
     kinds: dict[_Kind, list[Site]] = {}
     for site in sites:

@@ -10,7 +10,7 @@ import keras
 from tf_autodropout import presets
 from tf_autodropout.layers.site_layers import SCORES
 from tf_autodropout.patterns import MapPattern, Pattern
-from tf_autodropout.patterns.checks import check_rate
+from tf_autodropout.patterns.checks import check_rate, shown
 from tf_autodropout.patterns.strength import map_pattern, token_pattern
 from tf_autodropout.surgery.site_table import ModelSite
 
@@ -43,15 +43,15 @@ def choose(rows: Sequence[ModelSite], patterns: Any, layers: Mapping[str, Any] |
     if not isinstance(patterns, Mapping):
         raise TypeError(
             "Expected 'patterns' to be a pattern, the share to drop, a PatternSet, the name of a preset or a mapping "
-            f"of sites, kinds, globs or classes of layers to patterns. Received: {patterns!r}"
+            f"of sites, kinds, globs or classes of layers to patterns. Received: {shown(patterns)}"
         )
     for key, pattern in patterns.items():
         if not isinstance(key, str) and not _is_layer_class(key):
-            raise TypeError(f"Expected the keys of 'patterns' to be texts or classes of layers. Received: {key!r}")
+            raise TypeError(f"Expected the keys of 'patterns' to be texts or classes of layers. Received: {shown(key)}")
         if _is_number(pattern):
             check_rate("strength", pattern)
         elif not isinstance(pattern, Pattern):
-            raise TypeError(f"Expected a pattern or the share to drop at '{key}'. Received: {pattern!r}")
+            raise TypeError(f"Expected a pattern or the share to drop at '{key}'. Received: {shown(pattern)}")
     recommended = [row for row in rows if row.recommended]
     if not rows:
         raise ValueError("The model has no site that a pattern can go to; `tad.sites(model)` tells why.")
@@ -83,10 +83,10 @@ def choose(rows: Sequence[ModelSite], patterns: Any, layers: Mapping[str, Any] |
             for row in right:
                 chosen.setdefault(row.name, _default(row, pattern) if _is_number(pattern) else pattern)
     if unknown := [key if isinstance(key, str) else key.__name__ for key in patterns if key not in matched]:
-        shown = recommended or rows
+        there = recommended or rows
         raise ValueError(
             f"{len(unknown)} of {len(patterns)} keys of 'patterns' match no site of this model: {_some(unknown)}. "
-            f"Its sites: {_some([row.name for row in shown])}; kinds: {', '.join(dict.fromkeys(r.kind for r in shown))}"
+            f"Its sites: {_some([row.name for row in there])}; kinds: {', '.join(dict.fromkeys(r.kind for r in there))}"
         )
     return chosen
 

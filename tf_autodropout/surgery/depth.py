@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tf_autodropout.patterns import ConvPattern, Pattern, PatternSet, TransformerPattern
-from tf_autodropout.patterns.checks import WHOLE, check_rate
+from tf_autodropout.patterns.checks import WHOLE, check_rate, shown
 from tf_autodropout.surgery.site_table import ModelSite
 
 _ENDS = ("output", "ffn")  # the roles that end the residual branches of a Transformer block
@@ -74,7 +74,7 @@ def by_depth(pattern: Pattern, first: float, last: float) -> DepthRule:
         Huang et al., Deep Networks with Stochastic Depth, ECCV 2016, Equation 4.
     """
     if not isinstance(pattern, Pattern):
-        raise TypeError(f"Expected 'pattern' to be a pattern. Received: pattern={pattern!r}")
+        raise TypeError(f"Expected 'pattern' to be a pattern. Received: pattern={shown(pattern)}")
     return DepthRule(pattern, check_rate("first", first), check_rate("last", last))
 
 

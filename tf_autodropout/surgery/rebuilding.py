@@ -7,14 +7,12 @@ that of the plain model together with what was put in, where that is not in it a
 pattern behind an output does so too: Keras names an output by the layer that makes it.
 """
 
-import functools
 import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import keras
-import keras_nlp
 
 from tf_autodropout.layers.adoption import as_plain, is_adopted
 from tf_autodropout.layers.keras_internals import let_hear_training, maker, unpickled
@@ -22,6 +20,7 @@ from tf_autodropout.layers.patterned import OUTPUT
 from tf_autodropout.layers.registration import PACKAGE
 from tf_autodropout.surgery.apply import Done, Insertion, apply
 from tf_autodropout.surgery.graph import is_nested
+from tf_autodropout.surgery.hub import import_if_named, public_backbones
 from tf_autodropout.surgery.structure import spots
 from tf_autodropout.surgery.subclassed import config_of
 
@@ -61,7 +60,14 @@ class _Regularized(metaclass=_EqualToItsBase):
         return rebuild(config, custom_objects)
 
     def __reduce__(self: Any) -> Any:
-        return unpickled, super().__reduce__()[1]  # Keras would look for the class in the module of its base
+        return from_pickle, super().__reduce__()[1]  # Keras would look for the class in the module of its base
+
+
+def from_pickle(file: Any) -> keras.Model:
+    """Makes a regularized model that has been pickled."""
+    import_if_named(file)
+    register_backbones()
+    return unpickled(file)
 
 
 @keras.saving.register_keras_serializable(PACKAGE, _NAME)
@@ -159,18 +165,17 @@ def regularized_class(base: type) -> type:
             body["call"] = call
         made = _EqualToItsBase(name, (_Regularized, base), body)
         _CLASSES[base] = made
-        is_backbone = base in _public_backbones()
+        is_backbone = base in public_backbones()
         keras.saving.register_keras_serializable(PACKAGE, name if is_backbone else _NAME)(made)
         if not is_backbone:
             keras.saving.register_keras_serializable(PACKAGE, _NAME)(RegularizedModel)
     return _CLASSES[base]
 
 
-@functools.cache
-def _public_backbones() -> frozenset[type]:
-    """The backbones that KerasHub exports: every process that imports it knows them."""
-    kinds = [one for one in vars(keras_nlp.models).values() if isinstance(one, type)]
-    return frozenset(one for one in kinds if issubclass(one, keras_nlp.models.Backbone))
+def register_backbones() -> None:
+    """Lets `from_preset`, if KerasHub is imported, find what another process has saved."""
+    for backbone in public_backbones():
+        regularized_class(backbone)
 
 
 def _is_graph(model: keras.Model) -> bool:
@@ -252,5 +257,4 @@ def _below(entries: Mapping[str, Any], key: str) -> dict[str, Any]:
     return {one.removeprefix(f"{key}/"): entry for one, entry in entries.items() if one.startswith(f"{key}/")}
 
 
-for _backbone in _public_backbones():  # so that `from_preset` finds what another process has saved
-    regularized_class(_backbone)
+register_backbones()

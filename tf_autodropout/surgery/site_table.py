@@ -7,6 +7,7 @@ from typing import Any, overload
 
 from tf_autodropout.layers.site_layers import ATTENTION_SITES, TRANSFORMER_SITES
 from tf_autodropout.patterns import Pattern, Schedule, Site, TransformerPattern
+from tf_autodropout.patterns.checks import printable
 
 _ALL = "all"
 _COLUMNS = ("site", "kind", "layer", "shape", "block", "stage", "at add", "pattern")
@@ -126,7 +127,8 @@ class SiteTable(Sequence[ModelSite]):
         ]
         lines.insert(1, "  ".join("-" * width for width in widths))
         if self.unreachable:
-            lines += ["", "Cannot be reached:", *(f"  {one.layer}: {one.reason}" for one in self.unreachable)]
+            told = (printable(f"  {one.layer}: {one.reason}") for one in self.unreachable)
+            lines += ["", "Cannot be reached:", *told]
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -144,7 +146,8 @@ class SiteTable(Sequence[ModelSite]):
 def _cells(site: ModelSite) -> tuple[str, ...]:
     shape = "×".join("?" if size is None else str(size) for size in site.shape)
     at_add = "yes" if site.at_add else ""
-    return site.name, site.kind, site.layer, shape, site.block, site.stage, at_add, _brief(site.pattern, site.schedule)
+    names = map(printable, (site.name, site.kind, site.layer, shape, site.block, site.stage))
+    return *names, at_add, _brief(site.pattern, site.schedule)
 
 
 def _brief(pattern: Pattern | None, schedule: Schedule | None) -> str:

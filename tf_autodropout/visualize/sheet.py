@@ -9,6 +9,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 
+from tf_autodropout.patterns.checks import printable
 from tf_autodropout.visualize.telling import Place
 
 _PANEL, _GAP, _TITLE, _LABEL, _SCALE, _EDGE = 1.4, 0.12, 0.23, 0.2, 0.45, 0.1  # inches
@@ -66,7 +67,9 @@ def new_sheet(places: Sequence[Place], columns: int, empty: Sequence[bool], foot
         grid.append(row_of_axes)
         top -= row
     if footer:
-        figure.text(_EDGE / width, 0.1 / height, footer, fontsize=_CAPTION, va="bottom", ha="left", color="0.25")
+        figure.text(
+            _EDGE / width, 0.1 / height, _literal(footer), fontsize=_CAPTION, va="bottom", ha="left", color="0.25"
+        )
     return figure, grid
 
 
@@ -165,9 +168,14 @@ def _write_caption(axes: Axes, label: str, caption: str, shift: float) -> None:
     }  # fmt: skip
     down = 0.0
     if label:
-        axes.annotate(label, (0, 1), (shift, 0), weight="bold", **style)
+        axes.annotate(_literal(label), (0, 1), (shift, 0), weight="bold", **style)
         down = len(label.splitlines()) * _CAPTION * _LINE
-    axes.annotate(caption, (0, 1), (shift, -down), color="0.25", **style)
+    axes.annotate(_literal(caption), (0, 1), (shift, -down), color="0.25", **style)
+
+
+def _literal(text: str) -> str:
+    """A name as it is: matplotlib takes what is between two dollar signs for a formula."""
+    return printable(text).replace("$", r"\$")
 
 
 def _width(text: str) -> float:
@@ -178,7 +186,7 @@ def _width(text: str) -> float:
     return (
         max(
             (
-                TextPath((0, 0), line, size=_CAPTION, prop=font).get_extents().width
+                TextPath((0, 0), _literal(line), size=_CAPTION, prop=font).get_extents().width
                 for line in text.splitlines()
                 if line
             ),
