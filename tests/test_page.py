@@ -192,6 +192,8 @@ def test_the_command_writes_the_page(run: Path, tmp_path: Path) -> None:
     for height in (0, "tall", True):
         with pytest.raises(ValueError, match="Invalid value for 'height'"):
             page(run, height=height)
+    with pytest.raises(TypeError, match="Expected 'run' to be the directory of a run"):
+        tad.visualize.report(5)
     for watch in (0.5, True, "often"):
         with pytest.raises(ValueError, match="Invalid value for 'watch'"):
             write_page(run, tmp_path / "a.html", watch)

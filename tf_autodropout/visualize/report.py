@@ -15,6 +15,7 @@ def report(run: Any, height: int = 900) -> Any:
         `Page`: a notebook shows it, `.save("run.html")` writes it: one file, which needs no network.
 
     Raises:
+        TypeError: `run` is no directory and has none.
         ValueError: the directory holds no run; a height below 1.
 
     Example:
