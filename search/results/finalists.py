@@ -11,8 +11,7 @@ from collections.abc import Callable
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.core import Engine, Training, Trial
 from tf_autodropout.search.ledger import Ledger, LedgerReader
-from tf_autodropout.search.results.race import race, standing, stored
-from tf_autodropout.search.results.tuning import race_budget
+from tf_autodropout.search.results.race import race, race_budget, standing, stored
 
 _LOOK = 4  # times as many trials are looked at: a searcher may have suggested one PatternSet again
 
@@ -74,7 +73,7 @@ def rewards_of(ledger: LedgerReader, trial: Trial) -> list[float]:
 
 
 def _top(ledger: LedgerReader, finalists: int) -> list[Trial]:
-    """The trials with the highest rewards, each PatternSet once: what a pattern of size 0 says beside that is nothing."""
+    """The trials with the highest rewards, each PatternSet once, whatever it says of a pattern of size 0."""
     distinct = {_acting(trial.patterns): trial for trial in reversed(ledger.top(_LOOK * finalists))}
     return sorted(distinct.values(), key=lambda trial: (-(trial.reward or 0.0), trial.number))[:finalists]
 

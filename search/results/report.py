@@ -137,7 +137,9 @@ def _how(tuning: int) -> str:
     """How the classics got their rates; several in a name are those of roles, in the order of the network."""
     if not tuning:
         return "Rates of the classics are as stated, not tuned."
-    return f"The classics were tuned on validation with {tuning} trainings; each random line has another set a seed."
+    return (
+        f"The classics were tuned on validation with up to {tuning} trainings; each random line has another set a seed."
+    )
 
 
 def print_report(console: Console, directory: Path, ledger: LedgerReader, config: dict[str, Any]) -> None:
