@@ -163,7 +163,7 @@ def run(
                     rows = compare(workers, opponents, ledger, best, space, seed, chosen.fresh_seeds, progress)
                     report.write_table(directory, best, rows, child.score, child.lower_is_better, identity, tuning)
             log.info("the best PatternSet is that of trial %d, reward %.6g", best.number, reward)
-            if chance := lead(ledger, best):
+            if chance := lead(ledger, best, chosen.finalists):
                 log.info("%s", chance)
             return Search(patterns, reward, tuple(rows), directory)
     finally:

@@ -159,7 +159,7 @@ def print_report(console: Console, directory: Path, ledger: LedgerReader, config
     for site, pattern in best.patterns.items():
         table.add_row(escape(site), summary(pattern).replace("\n", ", "))
     console.print(table)
-    if chance := lead(ledger, best):
+    if chance := lead(ledger, best, _finalists(directory)):
         console.print(printable(chance), markup=False)
     document = _stored_table(directory)
     if document and document["trial"] == best.number:  # not before: a search at work may have found a better one
