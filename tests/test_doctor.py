@@ -1,6 +1,7 @@
 """`tf-autodropout doctor`: says what is there, and what is missing for what."""
 
 import importlib.metadata
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -38,7 +39,7 @@ def test_a_whole_installation(metadata) -> None:
     assert f"tensorflow                {importlib.metadata.version('tensorflow')}" in result.output
     assert "\n  CPU: 1" in result.output
     assert "\nextras:\n" in result.output
-    assert "pip install 'tf_autodropout[tpu]': tensorflow-tpu==2.20.0 is missing" in result.output
+    assert "\n  TPU VMs need other lines" in result.output
     assert result.output.endswith("all that it needs is there\n")
 
 
@@ -47,13 +48,14 @@ def test_what_is_missing_or_of_another_version_is_named(metadata) -> None:
     result = call()
     assert result.exit_code == 1
     assert "is needed, 3.12.0 is there" in result.output
-    assert "scipy" in result.output
-    assert "error: scipy>=1.15 is missing" in result.output
-    assert "pip install 'tf_autodropout[ray]': ray>=2.50 is missing" in result.output
+    assert re.search(r"\n  scipy +-\n", result.output)
+    assert re.search(r"error: scipy\S* is missing", result.output)
+    assert re.search(r"pip install 'tf_autodropout\[ray\]': ray\S* is missing", result.output)
 
 
 def test_a_tpu_vm_has_no_plain_tensorflow(metadata) -> None:
-    metadata |= {"tensorflow": None, "tensorflow-tpu": "2.20.0", "libtpu": "0.0.14"}
+    metadata |= {"tensorflow": None, "tensorflow-tpu": "2.20.0"}
+    assert "TPU VMs need" not in call().output
     assert "error: tensorflow" not in call().output
     metadata["tensorflow"] = "2.20.0"
     result = call()

@@ -49,7 +49,7 @@ def test_a_notebook_opens_in_colab_and_is_stored_without_outputs(path: Path) -> 
 def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=240, resources={"metadata": {"path": tmp_path}}).execute()
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": tmp_path}}).execute()
     outputs = [output for cell in code_of(notebook) for output in cell.outputs]
     seen = ("image/png", "text/html", "application/vnd.jupyter.widget-view+json")
     assert sum(any(kind in output.get("data", {}) for kind in seen) for output in outputs) == PICTURES[path.stem]

@@ -56,7 +56,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     out = tmp_path_factory.mktemp("page") / "run"
     # One that the paired table of four seeds cannot tell from chance.
-    tad.search.run(task, 24, out, searcher="random", trial_zero=True, fresh_seeds=4, finalists=2)
+    tad.search.run(task, 24, out, searcher="random", trial_zero=True, fresh_seeds=4, finalists=2, tuning=0)
     return out
 
 
@@ -118,15 +118,31 @@ def test_one_file_without_network_in_which_a_hostile_name_stays_text(run: Path) 
     assert "height:300px" in frame
 
 
+def at_work(directory: Path) -> Ledger:
+    """The ledger of a run of 12 trials that has just begun."""
+    space = SPACE.describe() | {"decisions": [f"{d.group} {d.token}" for d in SPACE.decisions]}
+    config = {"task": {"name": "fake", "space": space}, "searcher": {"name": "random"}, "seed": 0}
+    return Ledger(directory, config, {"trials": 12, "fresh_seeds": 0})
+
+
+def test_ctrl_c_leaves_a_page_that_waits_for_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_work(tmp_path / "run").close()
+    written = tmp_path / "run" / "report.html"
+    seen = []
+
+    def interrupted(seconds: float) -> None:
+        seen.append((seconds, data_of(written.read_text("utf-8"))["watch"]))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", interrupted)
+    result = CliRunner().invoke(cli.cli, ["report", str(tmp_path / "run"), "--html", "--watch", "30"])
+    assert result.exit_code == 0, result.output
+    assert seen == [(30, 30)]
+    assert data_of(written.read_text("utf-8"))["watch"] is None
+
+
 def test_a_run_at_work_has_a_page_that_loads_itself(tmp_path: Path) -> None:
-    config = {
-        "task": {
-            "name": "fake",
-            "space": SPACE.describe() | {"decisions": [f"{d.group} {d.token}" for d in SPACE.decisions]},
-        }
-    }
-    config |= {"searcher": {"name": "random"}, "seed": 0}
-    ledger = Ledger(tmp_path / "run", config, {"trials": 12, "fresh_seeds": 0})
+    ledger = at_work(tmp_path / "run")
     try:
         told = document(tmp_path / "run")
         assert (told["done"], told["best"], told["importance"]["decisions"]) == (0, None, [])
@@ -176,6 +192,8 @@ def test_the_command_writes_the_page(run: Path, tmp_path: Path) -> None:
     for height in (0, "tall", True):
         with pytest.raises(ValueError, match="Invalid value for 'height'"):
             page(run, height=height)
+    with pytest.raises(TypeError, match="Expected 'run' to be the directory of a run"):
+        tad.visualize.report(5)
     for watch in (0.5, True, "often"):
         with pytest.raises(ValueError, match="Invalid value for 'watch'"):
             write_page(run, tmp_path / "a.html", watch)

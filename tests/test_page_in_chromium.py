@@ -68,6 +68,19 @@ def test_a_click_shows_a_trial_and_its_masks(chromium, address, width, scheme) -
     see.mouse.click(box["x"] + place[0], box["y"] + place[1])
     assert see.inner_text("#trial h2").startswith("Trial 12")
 
+    # No dropout is a line where it is, and not where two digits would put it.
+    line = see.evaluate(
+        """() => {
+            const value = 0.9 * run.best.reward + 0.00345;
+            run.without = [value];
+            drawRewards();
+            const lines = rewardChart.getZr().storage.getDisplayList().filter((one) => one.shape && one.shape.y1 > 0);
+            const there = rewardChart.convertToPixel('grid', [1, value])[1];
+            return Math.min(...lines.map((one) => Math.abs(one.shape.y1 - there)));
+        }"""
+    )
+    assert line < 0.01
+
     # By keyboard, in the order of finishing.
     see.evaluate("document.activeElement.blur()")
     see.keyboard.press("ArrowLeft")

@@ -55,13 +55,16 @@ def page(run: Any, height: int = 900, watch: float | None = None) -> Page:
         watch: Seconds after which the page loads itself again, until the run is complete; None: never.
 
     Raises:
+        TypeError: `run` is no directory and has none.
         ValueError: the directory holds no run; a height or `watch` out of range.
     """
     if isinstance(height, bool) or not isinstance(height, int) or height < 1:
         raise ValueError(f"Invalid value for 'height'. Expected an integer >= 1. Received: height={height!r}")
     check_watch(watch)
-    directory = Path(getattr(run, "directory", run))
-    found = document(directory)
+    directory = getattr(run, "directory", run)
+    if not isinstance(directory, str | Path):
+        raise TypeError(f"Expected 'run' to be the directory of a run, or to have one. Received: run={run!r}")
+    found = document(Path(directory))
     found["watch"] = None if found["complete"] else watch
     return Page(_render(found), height, found["complete"])
 

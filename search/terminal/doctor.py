@@ -15,7 +15,6 @@ from tf_autodropout.search.terminal.quiet import quiet_tensorflow
 
 _NAME = "tf_autodropout"
 _PURPOSES = {
-    "tpu": "search on TPU VMs",
     "ray": "--engine ray",
     "tpe": "--searcher tpe",
     "docs": "make docs",
@@ -42,6 +41,8 @@ def doctor() -> None:
         lacking = list(_faults(_requirements(extra)))
         said = "there" if not lacking else f"pip install '{_NAME}[{extra}]': {'; '.join(lacking)}"
         console.print(f"  {extra:6}{purpose:20}{said}", markup=False)
+    if _version_of("tensorflow-tpu") is None:
+        console.print("  TPU VMs need other lines than an extra: docs/search_on_tpu_vms.md")
     if _version_of("tensorflow") and _version_of("tensorflow-tpu"):
         faults.append("tensorflow stands beside tensorflow-tpu: pip uninstall tensorflow")
     if faults:

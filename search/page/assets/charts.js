@@ -85,7 +85,7 @@ const Charts = (() => {
     }
     if (lines.length && series.length) {
       series[series.length - 1].markLine = {
-        symbol: "none", silent: true, animation: false, data: lines,
+        symbol: "none", silent: true, animation: false, data: lines, precision: 12, // else two digits
         lineStyle: { color: ink("soft"), type: "dashed", width: 1.5 },
         label: { formatter: "no dropout", position: "insideEndBottom", color: ink("soft"), backgroundColor: ink("card"), fontSize: 12 },
       };
