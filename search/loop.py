@@ -191,6 +191,8 @@ def _update(searcher: Searcher, ledger: Ledger, learned: list[Trial], observer: 
     numbers = [trial.number for trial in learned]
     metrics = searcher.update(learned)
     ledger.checkpoint(searcher.version, searcher.state(), numbers, metrics)
+    if made := ledger.count(searcher.version):  # before its checkpoint was damaged: they are not suggested again
+        searcher.restore(searcher.version, searcher.state(), suggested=made)
     _log.info("update %d learned from trials %s", searcher.version, ", ".join(map(str, numbers)))
     observer.updated(searcher.version, metrics)
 

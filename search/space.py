@@ -228,7 +228,7 @@ def _grid(site: Site) -> dict[str, tuple[Any, ...]]:
 def _pattern(site: Site, values: dict[str, Any]) -> ConvPattern | TransformerPattern:
     if site.kind is ConvPattern:
         side = min(site.shape[:-1])
-        return ConvPattern(**(values | {name: _cells(values[name], side) for name in ("size", "stride")}))
+        return ConvPattern(**(values | {name: cells(values[name], side) for name in ("size", "stride")}))
     return TransformerPattern(**(values | {"size": site.shape[0] if values["size"] == "all" else values["size"]}))
 
 
@@ -239,6 +239,6 @@ def _of_length(pattern: Pattern, site: Site) -> Pattern:
     return pattern
 
 
-def _cells(fraction: float, side: int) -> int:
-    """Cells for a fraction of a side, half up; at least one unless the fraction is zero."""
+def cells(fraction: float, side: int) -> int:
+    """Returns the cells of a fraction of a side, half up; at least one unless the fraction is zero."""
     return max(1, math.floor(fraction * side + 0.5)) if fraction else 0

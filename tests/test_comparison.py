@@ -139,6 +139,31 @@ def test_the_verdict_carries_no_more_than_the_numbers(found, rival, lower: bool,
     assert "rival" in text
 
 
+def test_who_is_ahead_beyond_chance_is_told_though_another_one_is_further_ahead_by_chance() -> None:
+    found, near = (10.0, 10.1, 9.9) * 3, (11.0, 11.1, 10.9) * 3
+    far = (10.0, 10.0, 10.0, 10.0, 10.0, 10.0, 10.0, 10.0, 40.0)
+    text = verdict([row("best PatternSet", *found), row("near", *near), row("far", *far)], lower_is_better=False)
+    assert text.startswith("The best PatternSet trails near by -1.00")
+
+
+def test_what_so_few_seeds_cannot_show_is_told() -> None:
+    found, better = tuple(float(one) for one in range(6)), tuple(float(one) + 5 for one in range(6))
+    rows = [row("best PatternSet", *found), row("better", *better), row("worse", *(one - 9 for one in found))]
+    assert verdict(rows, lower_is_better=False).endswith("6 seeds cannot give a p below 0.0625 after Holm.")
+    assert verdict([rows[1], rows[0], rows[2]], lower_is_better=False).startswith("The best PatternSet leads all 2")
+
+
+def test_an_infinite_score_is_a_training_that_diverged(tmp_path: Path) -> None:
+    class Overflows(FakeTask):
+        def test(self, opponent: Opponent, seed: int, progress: Progress = unheard) -> Result:
+            scores = super().test(opponent, seed)
+            return Result(0.0, {"valid": math.inf, "test": math.inf}) if opponent.name == "half" else scores
+
+    found = search(tmp_path / "run", Overflows(), fresh_seeds=2)
+    assert [row.name for row in found.rows if math.isnan(row.mean)] == ["half"]
+    json.loads((tmp_path / "run" / "table.json").read_text(), parse_constant=pytest.fail)
+
+
 def test_a_training_of_the_table_that_diverges_is_told_and_the_table_is_made(tmp_path: Path) -> None:
     class Diverges(FakeTask):
         def test(self, opponent: Opponent, seed: int, progress: Progress = unheard) -> Result:

@@ -7,10 +7,11 @@ import pytest
 from tests.fakes import SPACE, FakeTask, ctrl_c, score
 from tests.test_comparison import report_of
 from tf_autodropout.layers import site_seed
-from tf_autodropout.patterns import PatternSet
+from tf_autodropout.patterns import PatternSet, TransformerPattern
 from tf_autodropout.search import Search, run
 from tf_autodropout.search.core import Outcome, Result, Status, Suggestion
 from tf_autodropout.search.ledger import Ledger, LedgerReader, stored_config
+from tf_autodropout.search.results.finalists import _top
 
 NEW_SEEDS = [site_seed(0, "confirm", index) for index in range(10)]
 LUCK = 0.3
@@ -82,6 +83,18 @@ def test_more_finalists_than_trials(tmp_path: Path) -> None:
     task = FakeTask()
     run(task, 2, tmp_path / "run", searcher="random", fresh_seeds=0, finalists=4)  # type: ignore[arg-type]
     assert len(task.calls) == 2 + 6  # three seeds each: two contenders tell too little of the noise to drop one
+
+
+def test_sets_that_differ_where_nothing_is_dropped_are_one_finalist(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "run", {"task": "alike"})
+    for stride in range(3):  # of no block
+        patterns = PatternSet({"first": TransformerPattern(size=1), "second": TransformerPattern(stride=stride)})
+        (trial,) = ledger.add([(Suggestion((stride,), 0.0, 0), patterns)])
+        ledger.finish(Outcome(trial.number, Status.FINISHED, 1.0 + stride))
+    (trial,) = ledger.add([(Suggestion((9,), 0.0, 0), PatternSet({"first": TransformerPattern(size=2)}))])
+    ledger.finish(Outcome(trial.number, Status.FINISHED, 0.5))
+    assert [one.number for one in _top(ledger, 3)] == [3, 4]
+    ledger.close()
 
 
 @pytest.mark.parametrize("finalists", [0, -1, 1.5, True])

@@ -86,6 +86,20 @@ def test_a_search_goes_on_from_the_older_checkpoint(copy, fault):
     db.close()
 
 
+@pytest.mark.parametrize("searcher", ["thompson", "evolution", "random"])
+def test_what_was_suggested_after_a_damaged_checkpoint_is_not_suggested_again(tmp_path, searcher):
+    def trained(directory: Path, trials: int) -> list[tuple[int, ...]]:
+        run(FakeTask(), trials, directory, searcher=searcher, batch=4, capacity=3, fresh_seeds=0, finalists=1)
+        ledger = LedgerReader(directory)
+        tokens = [trial.suggestion.tokens for trial in ledger.trials()]
+        ledger.close()
+        return tokens
+
+    trained(tmp_path / "run", 15)  # the last one is of version 3
+    change(tmp_path / "run", "UPDATE checkpoints SET state = zeroblob(3) WHERE version = 3")
+    assert trained(tmp_path / "run", 18) == trained(tmp_path / "whole", 18)
+
+
 def test_the_only_checkpoint_is_learned_anew(tmp_path):
     search(tmp_path / "run", 16)
     change(tmp_path / "run", "UPDATE checkpoints SET state = zeroblob(3)")

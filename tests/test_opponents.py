@@ -7,14 +7,14 @@ import pytest
 
 from tests.fakes import SPACE, FakeTask, ctrl_c
 from tests.site_lists import transformer_sites, wide_resnet_sites
-from tf_autodropout.patterns import ConvPattern, DropBlockPattern, PatternSet, TransformerPattern, members
+from tf_autodropout.patterns import ConvPattern, DropBlockPattern, PatternSet, Site, TransformerPattern, members
 from tf_autodropout.patterns.checks import WHOLE
 from tf_autodropout.search.core import Opponent, Result, Training
 from tf_autodropout.search.engines import InProcess
 from tf_autodropout.search.ledger import Ledger
 from tf_autodropout.search.results.tuning import Tuning
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.tasks.opponents import RATES, classics_for
+from tf_autodropout.search.tasks.opponents import RATES, classics_for, known_patterns
 
 TOKENS = transformer_sites(32, 64)
 MAPS = wide_resnet_sites(16, 1)
@@ -46,6 +46,16 @@ def test_classics_of_maps_have_a_rate_a_stage_and_drop_path_has_the_linear_rule(
     rates = [(p.size, p.share_c, round(p.rate, 6)) for p in path.everywhere(0.6).patterns.values()]  # type: ignore[attr-defined]
     assert rates == [(WHOLE, True, pytest.approx(0.6 * (place + 1) / 6)) for place in range(6)]
     assert [classic.name for classic in classics_for(MAPS)] == ["Spatial Dropout"]
+
+
+@pytest.mark.parametrize("side", [8, 32, 224])
+def test_a_search_of_maps_may_begin_with_blocks_whatever_their_sides(side: int) -> None:
+    sites = [Site(f"map{n}", ConvPattern, (side >> n, side >> n, 8), f"b{n}", "all") for n in range(1, 4)]
+    blocks = [one for one in known_patterns(sites) if any(pattern.size not in (0, WHOLE) for pattern in one.values())]
+    assert blocks
+    for granularity in ("layer", "network"):
+        space = SearchSpace(tuple(sites), granularity)
+        assert None not in [space.encode(one) for one in blocks]
 
 
 def test_what_a_trial_could_have_is_told_from_what_it_could_not() -> None:

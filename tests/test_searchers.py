@@ -239,6 +239,15 @@ def test_thompson_without_exploration_suggests_the_best_mean() -> None:
             assert values[group][grid.index(tokens)] == pytest.approx(values[group].max(), abs=1e-6)
 
 
+def test_thompson_suggests_the_same_whatever_the_unit_of_the_reward() -> None:
+    suggested = []
+    for unit in (1.0, 1e-8, 1e8):
+        searcher = Thompson(SPACE, 0)
+        searcher.update(finished(searcher.suggest(40), reward=lambda t, unit=unit: unit * (1 + sum(t))))
+        suggested.append([s.tokens for s in searcher.suggest(20)])
+    assert suggested[0] == suggested[1] == suggested[2]
+
+
 def test_thompson_takes_what_it_learns_at_one_site_for_likely_at_others() -> None:
     searcher = Thompson(SPACE, 0)
     suggestions = searcher.suggest(60)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_autodropout.search.tasks import translation
+from tf_autodropout.search.tasks import translating
 from tf_autodropout.search.tasks.data.parallel_text import ParallelText, read_parallel_text
 from tf_autodropout.search.tasks.data.subwords import END, PADDING, START, Subwords, padded
 from tf_autodropout.search.tasks.registry import make_task
@@ -42,7 +42,7 @@ def task() -> TranslationTask:
 
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(translation, "_DECODING_BATCH", 40)
+    monkeypatch.setattr(translating, "_BATCH", 40)
 
 
 def test_a_child_learns_to_translate(task: TranslationTask) -> None:
@@ -64,7 +64,7 @@ def test_translations_come_in_the_order_of_the_sentences(
     source = list(task.text.test[0])
     whole = task.translate(source, 1)
     assert len(set(whole)) > 3
-    monkeypatch.setattr(translation, "_DECODING_BATCH", 7)
+    monkeypatch.setattr(translating, "_BATCH", 7)
     assert task.translate(source, 1) == whole
     assert task.translate(source[::-1], 1) == whole[::-1]
 

@@ -44,8 +44,11 @@ class Row:
 
     @classmethod
     def of(cls, name: str, valid: Sequence[float | None], test: Sequence[float | None]) -> "Row":
-        """Makes a row from scores as JSON has them: None where the training diverged."""
-        return cls(name, *(tuple(math.nan if s is None else s for s in scores) for scores in (valid, test)))
+        """Makes a row from scores as JSON has them: None where the training diverged, which an infinite score is too."""
+        sound = (
+            tuple(s if s is not None and math.isfinite(s) else math.nan for s in scores) for scores in (valid, test)
+        )
+        return cls(name, *sound)
 
     @property
     def mean(self) -> float:
@@ -165,10 +168,18 @@ def verdict(rows: Sequence[Row], lower_is_better: bool) -> str:
             f"The best PatternSet leads all {len(pairs)} opponents, the closest, {rival.name}, by {figures}; largest "
             f"sign-flip p {largest:.3g}."
         )
-    adjusted = holm([lead.p for _, lead in pairs])[[lead for _, lead in pairs].index(least)]
-    if least.mean < 0 and adjusted < LEVEL:
-        return f"The best PatternSet trails {rival.name} by {figures}; sign-flip p {adjusted:.3g} after Holm."
-    reach = "" if 2 / 2**seeds < LEVEL else f" {seeds} seeds cannot give a p below {2 / 2**seeds:.3g}."
+    adjusted = holm([lead.p for _, lead in pairs])
+    ahead = [(*pair, p) for pair, p in zip(pairs, adjusted, strict=True) if pair[1].mean < 0 and p < LEVEL]
+    if ahead:  # the furthest of them, which need not be the furthest of all
+        row, lead, p = min(ahead, key=lambda one: one[1].mean)
+        return (
+            f"The best PatternSet trails {row.name} by {described(lead)} over {seeds} paired seeds; sign-flip p {p:.3g} "
+            "after Holm."
+        )
+    tests = len(pairs) if least.mean < 0 else 1  # that the p is adjusted for
+    reach = ""
+    if (smallest := min(1.0, tests * 2 / 2**seeds)) >= LEVEL:
+        reach = f" {seeds} seeds cannot give a p below {smallest:.3g}{' after Holm' if tests > 1 else ''}."
     return f"No clear winner: against {rival.name} {figures}, largest sign-flip p {largest:.3g}.{reach}"
 
 

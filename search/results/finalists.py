@@ -8,6 +8,7 @@ validation is looked at.
 import statistics
 from collections.abc import Callable
 
+from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.core import Engine, Training, Trial
 from tf_autodropout.search.ledger import Ledger, LedgerReader
 from tf_autodropout.search.results.race import race, standing, stored
@@ -73,9 +74,13 @@ def rewards_of(ledger: LedgerReader, trial: Trial) -> list[float]:
 
 
 def _top(ledger: LedgerReader, finalists: int) -> list[Trial]:
-    """The trials with the highest rewards, each PatternSet once."""
-    distinct = {trial.patterns: trial for trial in reversed(ledger.top(_LOOK * finalists))}
+    """The trials with the highest rewards, each PatternSet once: what a pattern of size 0 says beside that is nothing."""
+    distinct = {_acting(trial.patterns): trial for trial in reversed(ledger.top(_LOOK * finalists))}
     return sorted(distinct.values(), key=lambda trial: (-(trial.reward or 0.0), trial.number))[:finalists]
+
+
+def _acting(patterns: PatternSet) -> PatternSet:
+    return PatternSet({site: pattern for site, pattern in patterns.items() if not pattern.is_identity})
 
 
 def _key(trial: Trial) -> str:

@@ -10,6 +10,7 @@ from tf_autodropout.search.searchers.history_searcher import HistorySearcher
 from tf_autodropout.search.space import SearchSpace
 
 _NOISE_RATIOS = np.geomspace(1e-2, 1e3, 16)  # variance of the noise over the prior variance of a score
+_ALIKE = 1e-7  # scores that differ by rounding only, in deviations of the rewards
 _SHARED = (0.0, 0.3, 0.6)  # share of the prior variance that the groups have in common
 
 
@@ -72,7 +73,9 @@ class Thompson(HistorySearcher):
         tokens: list[int] = []
         for ways, table, own in zip(self._features.ways, self._features.tables, scores, strict=True):
             values = table @ own.astype(np.float32)
-            best = np.flatnonzero(values >= values.max() - 1e-7)  # ways that are no pattern are all alike
+            best = np.flatnonzero(
+                values >= values.max() - _ALIKE * self._unit
+            )  # ways that are no pattern are all alike
             tokens += ways[rng.choice(best)].tolist()
         return tuple(tokens)
 
@@ -103,7 +106,7 @@ class Thompson(HistorySearcher):
         alike = [float((kinds == kind).sum()) for kind in self._kinds]
         counts = np.repeat(alike, [rows.shape[1] for rows in common])
         y = rewards - rewards.mean()
-        unit = float(y.std()) or 1.0  # equal rewards teach nothing
+        self._unit = unit = float(y.std()) or 1.0  # equal rewards teach nothing
         y = y / unit
         best: tuple[float, float, float, float] = (-math.inf, 0.0, 1.0, 1.0)
         for shared in _SHARED:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tf_autodropout.patterns import ConvPattern, Pattern, PatternSet, Site, TransformerPattern, members
 from tf_autodropout.search.core import Opponent
+from tf_autodropout.search.space import cells
 
 # The usual rates first: a small budget tries these.
 RATES = (0.1, 0.2, 0.05, 0.3, 0.15, 0.4, 0.025, 0.25, 0.5, 0.6)
@@ -108,7 +109,7 @@ def known_patterns(sites: Sequence[Site]) -> list[PatternSet]:
     """
     maps = [site for site in sites if site.kind is ConvPattern]
     blocks = [
-        {site.name: ConvPattern(size=max(1, min(site.shape[:-1]) // part)) for site in maps}
+        {site.name: ConvPattern(size=cells(1 / part, min(site.shape[:-1]))) for site in maps}
         for part in (2 * _BLOCK, _BLOCK)
     ]
     classics = [classic.everywhere(RATES[0]).patterns for classic in classics_for(sites)]

@@ -6,21 +6,18 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import keras
-import sacrebleu
 import tensorflow as tf
 
-from tf_autodropout.models import BeamSearch, transformer
+from tf_autodropout.models import transformer
 from tf_autodropout.patterns.checks import invalid
 from tf_autodropout.search.children.child import Child, Split
 from tf_autodropout.search.children.child_task import ChildTask
 from tf_autodropout.search.core import Opponent
 from tf_autodropout.search.space import SearchSpace
 from tf_autodropout.search.tasks.data.parallel_text import ParallelText
-from tf_autodropout.search.tasks.data.subwords import END, PADDING, START, Subwords, padded
+from tf_autodropout.search.tasks.data.subwords import PADDING, START, Subwords, padded
+from tf_autodropout.search.tasks.translating import Translator, bleu
 from tf_autodropout.surgery import sites
-
-_DECODING_BATCH = 128
-_LENGTH_STEP = 16  # sources are padded to multiples of it: a few static shapes for all lengths
 
 
 @dataclass
@@ -86,7 +83,6 @@ class TranslationTask(ChildTask):
         pairs = len(self.text.train[0])
         if not 1 <= self.batch_size <= pairs:
             raise invalid("batch_size", f"1 <= batch_size <= {pairs}, the training sentences", self.batch_size)
-        self._searches: dict[int, BeamSearch] = {}
 
     @cached_property
     def space(self) -> SearchSpace:
@@ -121,30 +117,15 @@ class TranslationTask(ChildTask):
             sentences: Source text.
             num_beams: Beams of the search.
         """
-        if num_beams not in self._searches:
-            self._searches[num_beams] = BeamSearch(
-                self.child.model, 2 * self.max_length, num_beams, self.alpha, START, END
-            )
-        search, ids = self._searches[num_beams], self.subwords.encode(sentences)
-        order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
-        translations = [""] * len(ids)
-        for first in range(0, len(order), _DECODING_BATCH):
-            batch = order[first : first + _DECODING_BATCH]
-            # The last batch is filled up, and lengths are rounded: a few static shapes for all.
-            rows = batch + batch[-1:] * (_DECODING_BATCH - len(batch))
-            length = -(-len(ids[batch[-1]]) // _LENGTH_STEP) * _LENGTH_STEP
-            tokens, _ = search(padded([ids[index] for index in rows], length))
-            found = self.subwords.decode(tokens.numpy()[: len(batch)].tolist())
-            for index, translation in zip(batch, found, strict=True):
-                translations[index] = translation
-        return translations
+        return self._translator(sentences, num_beams)
 
     def bleu(self, translations: Sequence[str], references: Sequence[str]) -> float:
         """Returns sacrebleu's corpus BLEU, 0 to 100."""
-        score = sacrebleu.corpus_bleu(
-            list(translations), [list(references)], tokenize=self.tokenize, force=self.tokenize == "none"
-        )
-        return float(score.score)
+        return bleu(translations, references, self.tokenize)
+
+    @cached_property
+    def _translator(self) -> Translator:
+        return Translator(self.child.model, self.subwords, 2 * self.max_length, self.alpha)
 
     @cached_property
     def subwords(self) -> Subwords:

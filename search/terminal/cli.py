@@ -17,9 +17,11 @@ from tf_autodropout.search.ledger import check_directory
 from tf_autodropout.search.search_config import SearchConfig
 from tf_autodropout.search.space import GRANULARITIES
 from tf_autodropout.search.tasks.registry import check_task
+from tf_autodropout.search.terminal.analyse_command import analyse
 from tf_autodropout.search.terminal.doctor import doctor
 from tf_autodropout.search.terminal.engine_options import engine_options, place_options
 from tf_autodropout.search.terminal.quiet import quiet_tensorflow
+from tf_autodropout.search.terminal.recipe_commands import recipes, reproduce
 from tf_autodropout.search.terminal.report import print_report, report
 from tf_autodropout.search.terminal.search_options import search_options
 from tf_autodropout.search.terminal.stored_arguments import stored_arguments
@@ -104,8 +106,8 @@ def export(directory: Path, file: Path) -> None:
     Console().print(f"written: {file}, {count} trials, and {card}", markup=False, soft_wrap=True)
 
 
-cli.add_command(report)
-cli.add_command(doctor)
+for _command in (report, doctor, recipes, reproduce, analyse):
+    cli.add_command(_command)
 
 
 def _search(out: Path, engine: EngineConfig, **arguments: Any) -> None:

@@ -1,0 +1,1 @@
+"""What a found PatternSet owes to which of its parts."""

@@ -1,0 +1,146 @@
+"""`analyse`: retrains the variations of what a run has found on paired seeds, as a table and a picture."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from tf_autodropout.patterns import PatternSet
+from tf_autodropout.patterns.checks import check_int
+from tf_autodropout.patterns.document import write_text
+from tf_autodropout.patterns.seeding import site_seed
+from tf_autodropout.search.analysis.common import Common, in_common
+from tf_autodropout.search.analysis.variations import FOUND, variations
+from tf_autodropout.search.core import Opponent, Task
+from tf_autodropout.search.ledger import LedgerReader
+from tf_autodropout.search.results.paired import Lead, paired_lead
+from tf_autodropout.search.results.report import BEST, save_figure
+from tf_autodropout.search.tasks.registry import make_task
+
+TABLE, PICTURE, SCORES = "analysis.md", "analysis.png", "analysis.json"
+_BEST = 10  # PatternSets that count as the best
+_Scores = dict[str, dict[str, float | None]]  # variation to seed to test score; None where the training diverged
+
+
+def analyse(
+    directory: str | Path, seeds: int = 3, task: Task | None = None, tell: Callable[[str], None] = lambda text: None
+) -> dict[str, list[float]]:
+    """Analyses the best PatternSet of a finished run; goes on where an earlier call has stopped.
+
+    Args:
+        directory: Of the run; its `analysis.md`, `analysis.png` and `analysis.json` are written there.
+        seeds: Trainings of each variation; all variations have the same seeds, which no trial has had.
+        task: The task of a run that was made with a task of one's own; else the run knows it.
+        tell: Told of each training.
+
+    Returns:
+        Test scores of each variation, one a seed.
+
+    Raises:
+        ValueError: not a run, a run without a best PatternSet, or with a task of its own that is not given.
+    """
+    check_int("seeds", seeds, 1)
+    directory = Path(directory)
+    reader = LedgerReader(directory)
+    try:
+        arguments, trials = reader.arguments(), [one for one in reader.trials() if one.reward is not None]
+    finally:
+        reader.close()
+    if not (directory / BEST).is_file():
+        raise ValueError(f"{directory} has no {BEST}: end the search first, with tf-autodropout resume {directory}")
+    if task is None:
+        if arguments.get("task") is None:
+            raise ValueError(f"{directory} was searched with a task of your own: give it as 'task', from Python")
+        task = make_task(arguments["task"], **arguments["settings"])
+    trials.sort(key=lambda trial: -(trial.reward or 0.0))
+    every = [trial.patterns for trial in trials]
+    common = in_common(every[:_BEST], every, task.space)
+    sets = variations(PatternSet.load(directory / BEST), task.space)
+    scores = _scores(task, sets, directory / SCORES, seeds, tell)
+    leads = {
+        name: paired_lead(own, scores[FOUND], task.lower_is_better) for name, own in scores.items() if name != FOUND
+    }
+    write_text(directory / TABLE, _table(task, sets, scores, leads, common, len(every)))
+    save_figure(_picture(task, leads), directory / PICTURE)
+    return scores
+
+
+def _scores(
+    task: Task, sets: Mapping[str, PatternSet], file: Path, seeds: int, tell: Callable[[str], None]
+) -> dict[str, list[float]]:
+    """Trains what the file does not hold; it is written after each training."""
+    key = {name: one.to_json() for name, one in sets.items()}
+    stored = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    kept: _Scores = {n: dict(one["test"]) for n, one in stored.items() if key.get(n) == one["patterns"]}
+    for index in range(seeds):
+        for name, patterns in sets.items():
+            own = kept.setdefault(name, {})
+            if str(index) in own:
+                continue
+            tell(f"{name}, seed {index + 1} of {seeds}")
+            try:
+                result = task.test(Opponent(name, patterns), site_seed(0, "analysis", index))
+                own[str(index)] = float(result.metrics["test"])
+            except FloatingPointError:
+                own[str(index)] = None
+            document = {n: {"patterns": key[n], "test": one} for n, one in kept.items()}
+            write_text(file, json.dumps(document, indent=1) + "\n")
+    return {name: [_number(kept[name][str(index)]) for index in range(seeds)] for name in sets}
+
+
+def _number(score: float | None) -> float:
+    return math.nan if score is None else score
+
+
+def _table(
+    task: Task,
+    sets: Mapping[str, PatternSet],
+    scores: Mapping[str, Sequence[float]],
+    leads: Mapping[str, Lead],
+    common: Sequence[Common],
+    count: int,
+) -> str:
+    lines = [
+        f"# What the best PatternSet of {task.name} owes to which of its parts",
+        "",
+        f"{task.score}, mean over {len(scores[FOUND])} paired seeds; brackets are 95 % bootstrap intervals of the "
+        "paired difference, below 0 where the variation is worse than the set as it was found.",
+        "",
+        f"| variation | sites | {task.score} | against as found | p |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, own in scores.items():
+        mean = f"{sum(own) / len(own):.2f}"
+        ahead = "| " if name == FOUND else f"{_signed(leads[name])} | {leads[name].p:.3f}"
+        lines.append(f"| {name} | {len(sets[name])} | {mean} | {ahead} |")
+    lines += [
+        "",
+        f"## What the {min(_BEST, count)} best of {count} PatternSets have in common",
+        "",
+        "| sites | of the best drop there | of all | most of the best resemble |",
+        "|---|---:|---:|---|",
+        *(f"| {row.group} | {row.best:.0%} | {row.all:.0%} | {row.resembles} |" for row in common),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _signed(lead: Lead) -> str:
+    interval = "" if math.isnan(lead.low) else f" ({lead.low:+.2f} to {lead.high:+.2f})"
+    return f"{lead.mean:+.2f}{interval}"
+
+
+def _picture(task: Task, leads: Mapping[str, Lead]) -> Figure:
+    figure = Figure(figsize=(7, 1.2 + 0.35 * len(leads)), layout="constrained")
+    axes = figure.subplots()
+    for place, lead in enumerate(leads.values()):
+        if not math.isnan(lead.low):
+            axes.plot([lead.low, lead.high], [place, place], color="0.5", linewidth=2)
+        axes.plot(lead.mean, place, "o", color="C0" if lead.mean < 0 else "C1")
+    axes.axvline(0, color="0.8", linewidth=1, zorder=0)
+    axes.set_yticks(range(len(leads)), list(leads))
+    axes.invert_yaxis()
+    axes.set_xlabel(f"ahead of the set as it was found, {task.score} (paired, 95 %)")
+    return figure

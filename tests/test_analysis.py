@@ -1,0 +1,119 @@
+"""The analysis of a run: variations of a set, what the best have in common; on a task that answers at once."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import tf_autodropout as tad
+from tests.fakes import SPACE, FakeTask, score
+from tests.site_lists import wide_resnet_sites
+from tf_autodropout.search import run
+from tf_autodropout.search.analysis.analyse import PICTURE, TABLE, analyse
+from tf_autodropout.search.analysis.common import in_common, resembles
+from tf_autodropout.search.analysis.variations import FOUND, MOVED, NONE, UNIFORM, variations
+from tf_autodropout.search.space import SearchSpace
+
+HALF, WORD = tad.members.dropout(0.5), tad.members.word_dropout(0.1)
+
+
+def test_variations_of_roles() -> None:
+    found = tad.PatternSet({"first": HALF, "second": WORD})
+    made = variations(found, SPACE)
+    assert made[FOUND] == found
+    assert made[NONE] == tad.PatternSet({})
+    assert made["without first"] == tad.PatternSet({"second": WORD})
+    assert made["without second"] == tad.PatternSet({"first": HALF})
+    assert made[MOVED] == tad.PatternSet({"first": WORD, "second": HALF})
+    assert made[UNIFORM] == tad.PatternSet({"first": HALF, "second": HALF})
+
+
+def test_what_would_be_trained_twice_is_left_out() -> None:
+    """Of a set that is uniform already, moving and evening out change nothing; without its one site it is nothing."""
+    assert list(variations(tad.PatternSet({"first": HALF, "second": HALF}), SPACE)) == [
+        FOUND,
+        NONE,
+        "without first",
+        "without second",
+    ]
+    assert list(variations(tad.PatternSet({"first": HALF}), SPACE)) == [FOUND, NONE, MOVED, UNIFORM]
+
+
+def test_on_maps_a_group_moves_as_one_and_sizes_go_with_the_maps() -> None:
+    sites = wide_resnet_sites(10, 1, (16, 16, 3))
+    space = SearchSpace(sites, "stage")
+    first = {site.name: tad.ConvPattern(size=4) for site in space.groups["stage1"]}
+    made = variations(tad.PatternSet(first), space)
+    assert list(made) == [FOUND, NONE, MOVED, UNIFORM]
+    sides = {site.name: min(site.shape[:-1]) for site in sites}
+    moved = made[MOVED]
+    assert set(moved) == {site.name for site in space.groups["stage2"]}
+    assert all(pattern.size == max(1, sides[name] // 4) for name, pattern in moved.items())
+    assert {name: pattern.size for name, pattern in made[UNIFORM].items()} == {
+        name: side // 4 for name, side in sides.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        (tad.members.dropout(0.1), "Dropout"),
+        (tad.members.word_dropout(0.1), "Word Dropout"),
+        (tad.members.variational_dropout(0.1), "Variational Dropout"),
+        (tad.members.drop_path(0.1, tad.TransformerPattern), "DropPath"),
+        (tad.TransformerPattern(size=2, stride=2, rate=0.1), "runs of tokens"),
+        (tad.TransformerPattern(size=2, share_t=True, rate=0.1), "runs of tokens"),
+        (tad.TransformerPattern(), "nothing"),
+    ],
+)
+def test_which_classic_a_pattern_of_tokens_resembles(pattern: tad.TransformerPattern, name: str) -> None:
+    assert resembles(pattern, SPACE.sites[0]) == name
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        (tad.members.spatial_dropout(0.1), "Spatial Dropout"),
+        (tad.members.drop_path(0.1), "DropPath"),
+        (tad.members.drop_block(3), "DropBlock"),
+        (tad.ConvPattern(size=3), "DropBlock"),
+        (tad.ConvPattern(size=1, repeat=3, stride=1), "several blocks"),
+    ],
+)
+def test_which_classic_a_pattern_of_maps_resembles(pattern: tad.ConvPattern, name: str) -> None:
+    assert resembles(pattern, wide_resnet_sites(10, 1, (16, 16, 3))[0]) == name
+
+
+def test_what_the_best_have_in_common() -> None:
+    best = [tad.PatternSet({"first": HALF}), tad.PatternSet({"first": WORD}), tad.PatternSet({"first": HALF})]
+    first, second = in_common(best, [*best, tad.PatternSet({"second": WORD})], SPACE)
+    assert (first.best, first.all, first.resembles) == (1.0, 0.75, "Dropout (67%)")
+    assert (second.best, second.all, second.resembles) == (0.0, 0.25, "")
+
+
+def test_a_run_is_analysed_and_a_second_call_trains_only_what_is_new(tmp_path: Path) -> None:
+    task = FakeTask()
+    found = run(task, 6, tmp_path, searcher="random", finalists=1, fresh_seeds=0)  # type: ignore[arg-type]
+    task.calls.clear()
+    scores = analyse(tmp_path, 3, task)  # type: ignore[arg-type]
+    assert len(task.calls) == 3 * len(scores)
+    seeds = [seed for _, seed in task.calls]
+    assert len(set(seeds)) == 3
+    drop = 100 * (score(found.best) - score(tad.PatternSet({})))  # the same seeds: the difference is exact
+    text = (tmp_path / TABLE).read_text("utf-8")
+    assert f"| {NONE} | 0 |" in text
+    assert f"| {-drop:+.2f} ({-drop:+.2f} to {-drop:+.2f}) |" in text
+    assert "best of 6 PatternSets have in common" in text
+    assert (tmp_path / PICTURE).stat().st_size > 1000
+    again = analyse(tmp_path, 4, task)  # type: ignore[arg-type]
+    assert len(task.calls) == 4 * len(scores)
+    assert {name: own[:3] for name, own in again.items()} == scores
+    assert set(json.loads((tmp_path / "analysis.json").read_text("utf-8"))) == set(scores)
+
+
+def test_what_cannot_be_analysed_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no run|no ledger|not a run|No run|no run"):
+        analyse(tmp_path)
+    run(FakeTask(), 2, tmp_path / "own", searcher="random", finalists=1, fresh_seeds=0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="a task of your own"):
+        analyse(tmp_path / "own")
