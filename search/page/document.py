@@ -83,26 +83,26 @@ def _collect(directory: Path, reader: LedgerReader, config: dict[str, Any], writ
         "sites": sites,
         "patterns": patterns,
         "trials": trials,
-        "best": _best(reader, *best) if best else None,
+        "best": _best(reader, racing, *best) if best else None,
         "finalists": finalists,
         "without": without[1:] or without,  # those of the race, if there was one
         "updates": _rounded(reader.update_metrics()),
         "decisions": _decisions(space),
         "importance": _importance([tokens[i] for i in finished], [trials["reward"][i] for i in finished]),
-        "table": table,
+        "table": _rounded(table, _TIME_DIGITS),
         "log": _log(directory),
-        "config": config,
-        "arguments": arguments,
+        "config": _rounded(config, _TIME_DIGITS),
+        "arguments": _rounded(arguments, _TIME_DIGITS),
         "versions": {package: _version(package) for package in _PACKAGES if _version(package)}
         | {"Python": platform.python_version()},
     }
 
 
-def _best(reader: LedgerReader, best: Trial, reward: float) -> dict[str, Any]:
+def _best(reader: LedgerReader, racing: int, best: Trial, reward: float) -> dict[str, Any]:
     """Number and reward of the best trial, the number of seeds that this is the mean of, and its lead in words."""
     earned = rewards_of(reader, best)
     seeds = len(earned) if reward == statistics.fmean(earned) else 1
-    return {"trial": best.number, "reward": _rounded(reward), "seeds": seeds, "lead": lead(reader, best)}
+    return {"trial": best.number, "reward": _rounded(reward), "seeds": seeds, "lead": lead(reader, best, racing)}
 
 
 def _trials(
