@@ -1,10 +1,13 @@
 """Shared by all tests: a quiet TensorFlow, and Keras' random state fixed before each test."""
 
 import os
+import signal
 
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of jobs that a shell has put in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
