@@ -44,7 +44,7 @@ class Row:
 
     @classmethod
     def of(cls, name: str, valid: Sequence[float | None], test: Sequence[float | None]) -> "Row":
-        """Makes a row from scores as JSON has them: None where the training diverged, which an infinite score is too."""
+        """Makes a row from scores as JSON has them: None where the training diverged, as an infinite score has."""
         sound = (
             tuple(s if s is not None and math.isfinite(s) else math.nan for s in scores) for scores in (valid, test)
         )
@@ -173,8 +173,8 @@ def verdict(rows: Sequence[Row], lower_is_better: bool) -> str:
     if ahead:  # the furthest of them, which need not be the furthest of all
         row, lead, p = min(ahead, key=lambda one: one[1].mean)
         return (
-            f"The best PatternSet trails {row.name} by {described(lead)} over {seeds} paired seeds; sign-flip p {p:.3g} "
-            "after Holm."
+            f"The best PatternSet trails {row.name} by {described(lead)} over {seeds} paired seeds; sign-flip p "
+            f"{p:.3g} after Holm."
         )
     tests = len(pairs) if least.mean < 0 else 1  # that the p is adjusted for
     reach = ""

@@ -74,7 +74,7 @@ def rewards_of(ledger: LedgerReader, trial: Trial) -> list[float]:
 
 
 def _top(ledger: LedgerReader, finalists: int) -> list[Trial]:
-    """The trials with the highest rewards, each PatternSet once: what a pattern of size 0 says beside that is nothing."""
+    """The trials with the highest rewards, each PatternSet once: beside a size of 0 the other values say nothing."""
     distinct = {_acting(trial.patterns): trial for trial in reversed(ledger.top(_LOOK * finalists))}
     return sorted(distinct.values(), key=lambda trial: (-(trial.reward or 0.0), trial.number))[:finalists]
 
