@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import re
 import statistics
 import threading
@@ -121,7 +122,7 @@ def test_one_file_without_network_in_which_a_hostile_name_stays_text(run: Path) 
 def at_work(directory: Path) -> Ledger:
     """The ledger of a run of 12 trials that has just begun."""
     space = SPACE.describe() | {"decisions": [f"{d.group} {d.token}" for d in SPACE.decisions]}
-    config = {"task": {"name": "fake", "space": space}, "searcher": {"name": "random"}, "seed": 0}
+    config = {"task": {"name": "fake", "space": space, "limit": math.inf}, "searcher": {"name": "random"}, "seed": 0}
     return Ledger(directory, config, {"trials": 12, "fresh_seeds": 0})
 
 

@@ -89,10 +89,10 @@ def _collect(directory: Path, reader: LedgerReader, config: dict[str, Any], writ
         "updates": _rounded(reader.update_metrics()),
         "decisions": _decisions(space),
         "importance": _importance([tokens[i] for i in finished], [trials["reward"][i] for i in finished]),
-        "table": table,
+        "table": _rounded(table, _TIME_DIGITS),
         "log": _log(directory),
-        "config": config,
-        "arguments": arguments,
+        "config": _rounded(config, _TIME_DIGITS),
+        "arguments": _rounded(arguments, _TIME_DIGITS),
         "versions": {package: _version(package) for package in _PACKAGES if _version(package)}
         | {"Python": platform.python_version()},
     }
