@@ -98,6 +98,11 @@ def run(
     chosen = _chosen(config, choices)
     check_directory(directory)
     where = _engine_config(engine)
+    if where.follows:
+        raise ValueError(
+            "This process trains along with the first worker of its strategy, by its TF_CONFIG: here call "
+            "search.engines.multi_worker.follow, or the command line"
+        )
     placement = where.prepare()
     make = partial(make_task, task, **(settings or {}))
     child = make()
@@ -115,9 +120,9 @@ def run(
         "precision": where.precision,
     } | chosen.to_dict()
     ledger = Ledger(directory, identity, arguments)
-    if retry_failed:
-        ledger.retry_failed()
     try:
+        if retry_failed:
+            ledger.retry_failed()
         with storage_errors(directory), log_file(directory) as log, contextlib.ExitStack() as closing:
             log.info("search on %s: %d trials by %s, seed %d", child.name, trials, identity["searcher"]["name"], seed)
             if ledger.recovered:
@@ -163,7 +168,7 @@ def run(
                     rows = compare(workers, opponents, ledger, best, space, seed, chosen.fresh_seeds, progress)
                     report.write_table(directory, best, rows, child.score, child.lower_is_better, identity, tuning)
             log.info("the best PatternSet is that of trial %d, reward %.6g", best.number, reward)
-            if chance := lead(ledger, best):
+            if chance := lead(ledger, best, chosen.finalists):
                 log.info("%s", chance)
             return Search(patterns, reward, tuple(rows), directory)
     finally:

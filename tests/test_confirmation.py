@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.fakes import SPACE, FakeTask, ctrl_c, score
@@ -11,7 +12,8 @@ from tf_autodropout.patterns import PatternSet, TransformerPattern
 from tf_autodropout.search import Search, run
 from tf_autodropout.search.core import Outcome, Result, Status, Suggestion
 from tf_autodropout.search.ledger import Ledger, LedgerReader, stored_config
-from tf_autodropout.search.results.finalists import _top
+from tf_autodropout.search.results.finalists import contenders
+from tf_autodropout.search.results.trial_zero import lead
 
 NEW_SEEDS = [site_seed(0, "confirm", index) for index in range(10)]
 LUCK = 0.3
@@ -79,6 +81,29 @@ def test_a_finalist_that_diverges_on_a_new_seed_counts_0(tmp_path: Path) -> None
     assert found.best.provenance["trial"] != best
 
 
+def test_the_best_of_many_that_are_no_better_than_no_dropout_is_seldom_called_ahead(tmp_path: Path) -> None:
+    rng, ledger = np.random.default_rng(0), Ledger(tmp_path / "run", {"task": "alike"})
+    for number in range(6):
+        patterns = PatternSet({"first": TransformerPattern(size=number + 1)})
+        (trial,) = ledger.add([(Suggestion((number,), 0.0, 0), patterns)])
+        ledger.finish(Outcome(trial.number, Status.FINISHED, 9.0))
+    trials, ahead = ledger.trials(), 0
+    for _ in range(60):
+        earned = 9 + rng.normal(size=(7, 3))
+        for trial, rewards in zip([None, *trials], earned, strict=True):
+            for seed, reward in enumerate(rewards):
+                name, first = (f"confirmation #{trial.number}", 0) if trial else ("trial 0", 1)
+                ledger.add_evaluation(name, first + seed, {"reward": reward})
+        ledger.add_evaluation("trial 0", 0, {"reward": 9.0})
+        best = trials[int(earned[1:].mean(1).argmax())]
+        ahead += "is ahead" in lead(ledger, best, 6)
+    assert ahead <= 6  # one in twenty; two standard errors would be one in six
+    for seed in range(3):
+        ledger.add_evaluation("trial 0", 1 + seed, {"reward": 2.0 + 0.1 * seed})
+    assert lead(ledger, trials[0], 6).startswith("The best PatternSet is ahead: ")
+    ledger.close()
+
+
 def test_more_finalists_than_trials(tmp_path: Path) -> None:
     task = FakeTask()
     run(task, 2, tmp_path / "run", searcher="random", fresh_seeds=0, finalists=4)  # type: ignore[arg-type]
@@ -93,7 +118,7 @@ def test_sets_that_differ_where_nothing_is_dropped_are_one_finalist(tmp_path: Pa
         ledger.finish(Outcome(trial.number, Status.FINISHED, 1.0 + stride))
     (trial,) = ledger.add([(Suggestion((9,), 0.0, 0), PatternSet({"first": TransformerPattern(size=2)}))])
     ledger.finish(Outcome(trial.number, Status.FINISHED, 0.5))
-    assert [one.number for one in _top(ledger, 3)] == [3, 4]
+    assert [one.number for one in contenders(ledger, 3)] == [3, 4]
     ledger.close()
 
 

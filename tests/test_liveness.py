@@ -282,6 +282,15 @@ def test_processes_that_the_system_cannot_start_end_the_search(tmp_path: Path, m
     engine.close()
 
 
+def test_a_guard_takes_a_number_that_another_user_has_now_for_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(process: int, number: int) -> None:
+        raise PermissionError
+
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+    monkeypatch.setattr(os, "kill", refuses)
+    guard._wait([os.getpid()])
+
+
 def test_a_guard_waits_where_the_system_has_no_handles_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "pidfd_open", raising=False)
     with subprocess.Popen(["sleep", "0.5"]) as process:

@@ -103,6 +103,30 @@ def test_tuning_finds_the_rate_of_each_role_with_the_trainings_it_is_given(tmp_p
     assert 4 <= len(more.calls) <= 8  # the first of their seeds was there
 
 
+def test_what_the_roles_leave_of_a_budget_goes_to_the_other_rates(tmp_path: Path) -> None:
+    space = SearchSpace((Site("first", TransformerPattern, (8, 4), "first", "all"),))
+    task = Peaked()
+    task.space = space
+    ledger = Ledger(tmp_path / "run", {"task": "peaked"})
+    classics = classics_for(space.sites)
+    Tuning(InProcess(task), ledger, space, classics, 24, 0, lambda text: None).run(1)
+    ledger.close()
+    assert len(set(task.calls)) == len(task.calls) == 24  # 3 classics of one role each: 5 rates, then 3 more
+
+
+def test_classics_race_on_as_many_new_seeds_as_the_finalists_of_a_search(tmp_path: Path) -> None:
+    class Noisy(Peaked):
+        def train(self, patterns: PatternSet, seed: int) -> Result:
+            self.calls.append((patterns, seed))
+            return Result(5 + np.random.default_rng([seed, len(self.calls)]).normal())
+
+    task, again = Noisy(), Noisy()
+    tune(tmp_path / "run", task, 20, finalists=1)
+    tune(tmp_path / "run", again, 20, finalists=2)
+    assert len(again.calls) == 6  # two contenders tell too little of the noise to drop one
+    assert not {seed for _, seed in again.calls} & {seed for _, seed in task.calls}
+
+
 @pytest.mark.parametrize("budget", [1, 2, 3, 7, 12])
 def test_a_budget_is_kept_and_every_classic_has_a_line(tmp_path: Path, budget: int) -> None:
     task = Peaked()

@@ -10,6 +10,7 @@ import pytest
 from tests.fakes import SPACE, FakeTask
 from tf_autodropout.search import SearchConfig, run
 from tf_autodropout.search.ledger import Ledger, LedgerReader, stored_config
+from tf_autodropout.search.ledger.schema import digest
 from tf_autodropout.search.searchers import RandomSearch, Thompson
 from tf_autodropout.search.tasks.opponents import classics_for
 from tf_autodropout.search.terminal import cli
@@ -151,8 +152,9 @@ def test_a_run_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
     old = {"task": None, "trials": 4, "searcher": "random", "seed": 0, "settings": {}, "precision": "float32"}
     old |= {"fresh_seeds": 0, "finalists": 1, "halving": False}
     assert old.items() <= arguments.items()
+    text = json.dumps(old)
     with sqlite3.connect(out / "ledger.sqlite") as db:
-        db.execute("UPDATE run SET value = ? WHERE key = 'arguments'", (json.dumps(old),))
+        db.execute("UPDATE run SET value = ?, digest = ? WHERE key = 'arguments'", (text, digest("arguments", text)))
     again = FakeTask()
     given = stored(out)[1] | {"task": again, "trials": 6}
     given.pop("precision")

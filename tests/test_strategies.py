@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 
 from tests.replicas import HALF, NOTHING, STEPS, small_child, trained
+from tf_autodropout.search import EngineConfig, run
 from tf_autodropout.search.children.placement import Placement
 from tf_autodropout.search.children.strategy import STRATEGIES, follows, make_strategy
 from tf_autodropout.search.tasks.pydoc import pydoc_task
@@ -121,10 +122,12 @@ def test_digits_learns_on_two_logical_devices() -> None:
 
 @pytest.mark.slow
 def test_digits_is_searched_by_two_processes(tmp_path: Path) -> None:
-    command = ["search", "digits", "--trials", "2", "--steps", "100", "--fresh-seeds", "0", "--finalists", "1"]
+    command = ["search", "digits", "--trials", "2", "--steps", "20", "--finalists", "1"]
+    command += ["--trial-zero", "--tuning", "4", "--fresh-seeds", "1"]  # all that is trained, in both of them
     where = ["--strategy", "multiworker", "--out", str(tmp_path / "run")]
     leading, following = map(output, two_processes("-m", "tf_autodropout.search", *command, *where))
     assert "trials: 2 finished" in leading
+    assert all(line in leading for line in ("Dropout(0.1)", "DropBlock(0.1)", "TrivialPattern", "random PatternSets"))
     assert "the search has ended" in following
     assert (tmp_path / "run" / "best.json").exists()
 
@@ -221,3 +224,11 @@ def test_who_follows(
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}}))
     assert follows("multiworker") is follows("auto") is expected
     assert not follows("mirrored")
+
+
+def test_a_process_that_follows_does_not_search(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cluster = {"worker": ["host0:1", "host1:1"]}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 1}}))
+    with pytest.raises(ValueError, match="trains along with the first worker"):
+        run("digits", 2, tmp_path / "run", EngineConfig(strategy="multiworker"))
+    assert not (tmp_path / "run").exists()

@@ -40,7 +40,7 @@ def _wait(processes: list[int]) -> None:
     except ProcessLookupError:
         return
     except (AttributeError, OSError):  # not Linux, or an old one
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # the number is another user's process by now
             while True:
                 for process in processes:
                     os.kill(process, 0)

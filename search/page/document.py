@@ -83,7 +83,7 @@ def _collect(directory: Path, reader: LedgerReader, config: dict[str, Any], writ
         "sites": sites,
         "patterns": patterns,
         "trials": trials,
-        "best": _best(reader, *best) if best else None,
+        "best": _best(reader, racing, *best) if best else None,
         "finalists": finalists,
         "without": without[1:] or without,  # those of the race, if there was one
         "updates": _rounded(reader.update_metrics()),
@@ -98,11 +98,11 @@ def _collect(directory: Path, reader: LedgerReader, config: dict[str, Any], writ
     }
 
 
-def _best(reader: LedgerReader, best: Trial, reward: float) -> dict[str, Any]:
+def _best(reader: LedgerReader, racing: int, best: Trial, reward: float) -> dict[str, Any]:
     """Number and reward of the best trial, the number of seeds that this is the mean of, and its lead in words."""
     earned = rewards_of(reader, best)
     seeds = len(earned) if reward == statistics.fmean(earned) else 1
-    return {"trial": best.number, "reward": _rounded(reward), "seeds": seeds, "lead": lead(reader, best)}
+    return {"trial": best.number, "reward": _rounded(reward), "seeds": seeds, "lead": lead(reader, best, racing)}
 
 
 def _trials(

@@ -140,9 +140,9 @@ SEARCH_RECIPE = Recipe(
     },
     {
         "tiny": {"depth": 10, "width": 1, "image_size": 16, "steps": 2, "train_size": 64, "valid_size": 64, "trials": 2}
-        | {"batch_size": 16, "granularity": "network"},
+        | {"batch_size": 16, "averaged": 2, "granularity": "network"},
         "small": {"depth": 10, "image_size": 16, "steps": 300, "train_size": 3_000, "valid_size": 3_000, "trials": 128}
-        | {"batch_size": 64, "granularity": "stage"},
+        | {"batch_size": 64, "averaged": 2, "granularity": "stage"},
     },
     kind=SEARCH,
     place="cifar10",

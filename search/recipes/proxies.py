@@ -14,6 +14,7 @@ from tf_autodropout.search.recipes.networks import image_network
 from tf_autodropout.search.recipes.optimizer import make_optimizer
 from tf_autodropout.search.recipes.recipe import SEARCH
 from tf_autodropout.search.recipes.registry import find
+from tf_autodropout.search.recipes.train_recipe import data_of
 from tf_autodropout.search.recipes.train_text import open_corpus
 from tf_autodropout.search.tasks.model_task import ModelTask
 from tf_autodropout.search.tasks.xl_text import XLTextTask
@@ -34,8 +35,7 @@ def proxy(recipe: str = "table1/cifar10/search", scale: str = "full", data_dir: 
     found = find(recipe)
     if found.kind != SEARCH:
         raise invalid("recipe", "a recipe whose row is 'search'", recipe)
-    plan = found.at(scale)
-    data = plan.get("data", found.data)
+    plan, data = found.at(scale), data_of(found, scale, data_dir)
     if found.training == "text_proxy":
         return text_proxy(data, data_dir, plan)
     return image_proxy(data, data_dir, plan)

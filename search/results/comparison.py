@@ -44,7 +44,7 @@ class Row:
 
     @classmethod
     def of(cls, name: str, valid: Sequence[float | None], test: Sequence[float | None]) -> "Row":
-        """Makes a row from scores as JSON has them: None where the training diverged, as an infinite score has."""
+        """Makes a row from scores as JSON has them: None where the training diverged; an infinite one is that too."""
         sound = (
             tuple(s if s is not None and math.isfinite(s) else math.nan for s in scores) for scores in (valid, test)
         )

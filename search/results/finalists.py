@@ -11,8 +11,7 @@ from collections.abc import Callable
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.core import Engine, Training, Trial
 from tf_autodropout.search.ledger import Ledger, LedgerReader
-from tf_autodropout.search.results.race import race, standing, stored
-from tf_autodropout.search.results.tuning import race_budget
+from tf_autodropout.search.results.race import race, race_budget, standing, stored
 
 _LOOK = 4  # times as many trials are looked at: a searcher may have suggested one PatternSet again
 
@@ -29,7 +28,7 @@ def confirm(
         finalists: Number of trials; 1 means that the highest reward decides.
         progress: Called with a few words before each training.
     """
-    top = _top(ledger, finalists) if finalists > 1 else []
+    top = contenders(ledger, finalists) if finalists > 1 else []
     if top:
         race(
             engine,
@@ -54,7 +53,7 @@ def best_trial(ledger: LedgerReader, finalists: int) -> tuple[Trial, float] | No
         Trial and reward; None if no trial has finished. Before the end of a race, and without one, it is the first of
         the trials with the highest reward.
     """
-    top = _top(ledger, finalists)
+    top = contenders(ledger, finalists)
     if not top:
         return None
     if finalists > 1:
@@ -66,17 +65,17 @@ def best_trial(ledger: LedgerReader, finalists: int) -> tuple[Trial, float] | No
     return top[0], top[0].reward
 
 
+def contenders(ledger: LedgerReader, finalists: int) -> list[Trial]:
+    """Returns the trials with the highest rewards, each PatternSet once, whatever it says of a pattern of size 0."""
+    distinct = {_acting(trial.patterns): trial for trial in reversed(ledger.top(_LOOK * finalists))}
+    return sorted(distinct.values(), key=lambda trial: (-(trial.reward or 0.0), trial.number))[:finalists]
+
+
 def rewards_of(ledger: LedgerReader, trial: Trial) -> list[float]:
     """The rewards of a trial in the race, by seed; without a race that of the search."""
     assert trial.reward is not None
     (earned,) = stored(ledger, [_key(trial)])
     return [reward for reward in earned if reward is not None] or [trial.reward]
-
-
-def _top(ledger: LedgerReader, finalists: int) -> list[Trial]:
-    """The trials with the highest rewards, each PatternSet once: beside a size of 0 the other values say nothing."""
-    distinct = {_acting(trial.patterns): trial for trial in reversed(ledger.top(_LOOK * finalists))}
-    return sorted(distinct.values(), key=lambda trial: (-(trial.reward or 0.0), trial.number))[:finalists]
 
 
 def _acting(patterns: PatternSet) -> PatternSet:

@@ -1,6 +1,6 @@
 """A race on paired seeds: the beaten are dropped, and their trainings go to the close ones.
 
-Ours, a simple one of its kind. Every contender is trained on the same new seeds, one more a round. After the second
+Ours, a simple one of its kind. Every contender is trained on the same seeds, one more a round. After the second
 round those are dropped whose mean is behind the leader's by more than twice the standard error of the difference. A
 seed that is kind to all is kind to none: what counts is the residual of contender and seed, pooled over those still in
 the race, which ends with one left, or with the budget.
@@ -118,6 +118,11 @@ def race(
 
 
 DIVERGED = {"reward": INVALID_REWARD}
+
+
+def race_budget(finalists: int) -> int:
+    """Returns the trainings of a race of so many."""
+    return (FIRST + 1) * finalists
 
 
 def paired_seed(seed: int, index: int) -> int:

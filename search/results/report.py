@@ -137,7 +137,9 @@ def _how(tuning: int) -> str:
     """How the classics got their rates; several in a name are those of roles, in the order of the network."""
     if not tuning:
         return "Rates of the classics are as stated, not tuned."
-    return f"The classics were tuned on validation with {tuning} trainings; each random line has another set a seed."
+    return (
+        f"The classics were tuned on validation with up to {tuning} trainings; each random line has another set a seed."
+    )
 
 
 def print_report(console: Console, directory: Path, ledger: LedgerReader, config: dict[str, Any]) -> None:
@@ -157,7 +159,7 @@ def print_report(console: Console, directory: Path, ledger: LedgerReader, config
     for site, pattern in best.patterns.items():
         table.add_row(escape(site), summary(pattern).replace("\n", ", "))
     console.print(table)
-    if chance := lead(ledger, best):
+    if chance := lead(ledger, best, _finalists(directory)):
         console.print(printable(chance), markup=False)
     document = _stored_table(directory)
     if document and document["trial"] == best.number:  # not before: a search at work may have found a better one

@@ -1,5 +1,6 @@
 """The classics, tuned on validation: one rate over a grid, then a rate for each role, then a race.
 
+The race goes on from the seed of the grid, and has as many trainings beyond it as that of the search's finalists.
 Every choice is a pure function of the rewards so far, which are in the ledger: tuning goes on where it stopped, and
 nothing is trained twice. All candidates share their seeds.
 """
@@ -9,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from tf_autodropout.search.core import Engine, Opponent, Scoring, Training
 from tf_autodropout.search.ledger import Ledger
 from tf_autodropout.search.results.evaluation import Evaluation, evaluate
-from tf_autodropout.search.results.race import DIVERGED, FIRST, paired_seed, race, stored
+from tf_autodropout.search.results.race import DIVERGED, paired_seed, race, race_budget, stored
 from tf_autodropout.search.space import SearchSpace
 from tf_autodropout.search.tasks.opponents import RATES, Classic
 
@@ -56,13 +57,17 @@ class Tuning:
         if self._classics and self._left:
             self._try_grid()
             self._try_roles()
+            self._try_rates(len(RATES))  # with what is left
         chosen = self._raced(finalists)
         return [classic.at(dict(zip(classic.roles, rates, strict=True))) for classic, rates in chosen]
 
     def _try_grid(self) -> None:
         each = max(1, min(len(RATES), int(_GRID * self._left) // len(self._classics)))
+        self._try_rates(each)
+
+    def _try_rates(self, count: int) -> None:
         self._train(
-            [(place, (rate,) * len(c.roles)) for rate in RATES[:each] for place, c in enumerate(self._classics)]
+            [(place, (rate,) * len(c.roles)) for rate in RATES[:count] for place, c in enumerate(self._classics)]
         )
 
     def _try_roles(self) -> None:
@@ -117,7 +122,7 @@ class Tuning:
                 self._ledger,
                 names,
                 [lambda seed, one=one: self._work(one, seed) for one in top],  # type: ignore[misc]
-                race_budget(len(top)),
+                race_budget(len(top)) + len(top),  # as many new ones as the search's finalists have
                 self._seed,
                 lambda place: self._words(top[place]),
                 self._progress,
@@ -149,8 +154,3 @@ class Tuning:
 
     def _words(self, one: tuple[int, Rates]) -> str:
         return f"{self._opponent(one).name}, a classic that is tuned"
-
-
-def race_budget(finalists: int) -> int:
-    """Trainings of a race of so many."""
-    return (FIRST + 1) * finalists
