@@ -214,9 +214,9 @@ def test_version() -> None:
 
 
 def test_resume_goes_on_in_the_precision_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = {"task": "digits", "trials": 4, "precision": "bfloat16"}
-    Ledger(tmp_path / "run", {"task": {"name": "digits"}}, arguments).close()
+    kept = {"task": "digits", "trials": 4, "seed": 0, "settings": {}, "searcher": "random"}
+    Ledger(tmp_path / "run", {"task": {"name": "digits"}}, kept | {"precision": "bfloat16"}).close()
     heard: list[tuple[EngineConfig, dict[str, object]]] = []
     monkeypatch.setattr(cli, "_search", lambda out, engine, **arguments: heard.append((engine, arguments)))
     cli.cli(["resume", str(tmp_path / "run"), "--engine", "processes", "--trials", "9"], standalone_mode=False)
-    assert heard == [(EngineConfig("processes", precision="bfloat16"), {"task": "digits", "trials": 9})]
+    assert heard == [(EngineConfig("processes", precision="bfloat16"), kept | {"trials": 9, "warm_start": False})]
