@@ -2,8 +2,8 @@
 
 The classics (Dropout, Variational and Word Dropout, each at four rates) are tuned on validation: the
 one with the lowest mean validation perplexity over the fresh seeds counts. Each search's best
-PatternSet, chosen among its four finalists on two more seeds, is retrained on the same three fresh
-seeds. Test perplexities are compared at the end, and no choice is made by them.
+PatternSet, chosen among its finalists (six in a race; for the table on file four, on two more seeds), is
+retrained on the same three fresh seeds. Test perplexities are compared at the end, and no choice is made by them.
 
     python benchmarks/found_on_pydoc.py --out runs/benchmark-pydoc        # about 45 minutes on 2 cores
 

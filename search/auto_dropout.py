@@ -10,6 +10,7 @@ import keras
 from rich.console import Console
 
 from tf_autodropout.patterns import PatternSet
+from tf_autodropout.patterns.checks import check_int
 from tf_autodropout.search.children.model_data import ModelData
 from tf_autodropout.search.core import Engine, Observer
 from tf_autodropout.search.engines.config import EngineConfig
@@ -44,6 +45,7 @@ class AutoDropout:
         progress: Shows a line of progress.
 
     Raises:
+        TypeError: a config that is no `SearchConfig`; from `fit`, an argument that `Model.fit` does not have.
         ValueError: from `fit`: whatever is wrong with model, data, objective or sites, before anything is trained.
 
     Example:
@@ -83,10 +85,13 @@ class AutoDropout:
     ) -> None:
         self._model, self._trials, self._directory = model, trials, Path(out)
         self._engine, self._seed, self._progress = engine, seed, progress
+        if config is not None and not isinstance(config, SearchConfig):
+            raise TypeError(f"Expected 'config' to be a SearchConfig or None. Received: config={config!r}")
         self._config = replace(config or SearchConfig(), trial_zero=True)
         self._of_task = {"objective": objective, "start": start, "sites": sites, "granularity": granularity}
         self._of_task["keep_dropout"] = keep_dropout
         self._task: ModelTask | None = None
+        self._targets = False
 
     def fit(self, x: Any = None, y: Any = None, validation_data: Any = None, **fit: Any) -> Search:
         """Searches; goes on where an earlier call with the same arguments stopped.
@@ -99,8 +104,14 @@ class AutoDropout:
             **fit: Further arguments of `Model.fit`, and `steps` instead of `epochs`.
 
         Returns:
-            `Search`.
+            `Search`: its `best` is the PatternSet, its `reward` the mean of the race, its `directory` holds the run.
+
+        Raises:
+            TypeError: an argument that `Model.fit` does not have.
+            ValueError: something wrong with model, data, objective or sites, before anything is trained. `LedgerError`,
+                a `ValueError`: the directory holds another run.
         """
+        self._targets = y is not None
         self._task = ModelTask(self._model, x, y, validation_data, **self._of_task, **fit)
         return self._run(self._task, self._config)
 
@@ -147,9 +158,16 @@ class AutoDropout:
             test_data: As `validation_data` of `fit`.
             seeds: Number of fresh seeds.
             tuning: Trainings that tune the classics; None for as many as there are trials, 0 for their usual rates.
+
+        Returns:
+            A `Row` for the best PatternSet and each opponent: `name`, and the scores `valid` and `test`, one a seed.
+
+        Raises:
+            ValueError: no call of `fit` before, data that `evaluate` cannot take, a number out of range.
         """
         task = self._fitted_task()
-        task.test_data = ModelData.of(test_data, "test_data")
+        check_int("seeds", seeds, 1)
+        task.test_data = ModelData.of(test_data, "test_data", targets=self._targets)
         return self._run(task, replace(self._config, fresh_seeds=seeds, tuning=tuning)).rows
 
     def _run(self, task: ModelTask, config: SearchConfig) -> Search:

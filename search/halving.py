@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tf_autodropout.patterns.checks import check_float, check_int, invalid
 from tf_autodropout.search.core import RUNG_REWARDS, Rung, Status, Trial
 
 
@@ -73,6 +74,11 @@ class Halving:
         audited: float = 0.125,
         warm_up: int = 16,
     ) -> None:
+        if not isinstance(parts, Sequence) or isinstance(parts, str):
+            raise invalid("parts", "a list of shares of the steps", parts)
+        for name, number in (*(("parts", part) for part in parts), ("keep", keep), ("audited", audited)):
+            check_float(name, number)
+        check_int("warm_up", warm_up, 0)
         if not all(a < b for a, b in zip([0.0, *parts], [*parts, 1.0], strict=True)) or not parts:
             raise ValueError(f"Invalid value for 'parts'. Expected 0 < rising numbers < 1. Received: parts={parts}")
         for name, share in (("keep", keep), ("audited", audited)):

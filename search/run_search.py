@@ -223,6 +223,9 @@ def check_arguments(task: Any, trials: int, seed: int) -> None:
         check_task(task)
     elif not hasattr(task, "train"):
         known = ", ".join(TASKS)
-        raise ValueError(f"Invalid value for 'task'. Expected one of {known} or a Task. Received: task={task!r}")
+        raise ValueError(
+            f"Invalid value for 'task'. Expected one of {known} or a Task; for a Keras model there is tad.AutoDropout. "
+            f"Received: task={task!r}"
+        )
     check_int("trials", trials, 1)
     check_int("seed", seed, 0)

@@ -198,7 +198,7 @@ def test_a_directory_of_another_run_is_refused_and_untouched(tmp_path: Path) -> 
 
 
 def test_help_does_not_load_tensorflow() -> None:
-    helps = [[name, "--help"] for name in ("search", "resume", "train", "export", "report", "plot", "doctor")]
+    helps = [[name, "--help"] for name in cli.cli.commands]
     for arguments in (["--help"], *helps, []):
         script = (
             "import sys; from tf_autodropout.search.terminal import cli; sys.argv = ['tf-autodropout', *sys.argv[1:]]\n"
@@ -214,9 +214,9 @@ def test_version() -> None:
 
 
 def test_resume_goes_on_in_the_precision_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = {"task": "digits", "trials": 4, "precision": "bfloat16"}
-    Ledger(tmp_path / "run", {"task": {"name": "digits"}}, arguments).close()
+    kept = {"task": "digits", "trials": 4, "seed": 0, "settings": {}, "searcher": "random"}
+    Ledger(tmp_path / "run", {"task": {"name": "digits"}}, kept | {"precision": "bfloat16"}).close()
     heard: list[tuple[EngineConfig, dict[str, object]]] = []
     monkeypatch.setattr(cli, "_search", lambda out, engine, **arguments: heard.append((engine, arguments)))
     cli.cli(["resume", str(tmp_path / "run"), "--engine", "processes", "--trials", "9"], standalone_mode=False)
-    assert heard == [(EngineConfig("processes", precision="bfloat16"), {"task": "digits", "trials": 9})]
+    assert heard == [(EngineConfig("processes", precision="bfloat16"), kept | {"trials": 9, "warm_start": False})]

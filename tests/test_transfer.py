@@ -187,5 +187,7 @@ def test_arguments_are_checked():
     with pytest.raises(TypeError, match=r"^Expected 'patterns' to be a PatternSet\. Received: {"):
         tad.transfer({"final_bn": tad.ConvPattern(1)}, source, source)
     for arguments in ((["final_bn"], source), (source, ["final_bn"])):
-        with pytest.raises(TypeError, match=r"^Expected '(source|target)' to be a sequence of sites\. Received: 'fin"):
+        with pytest.raises(
+            TypeError, match=r"^Expected '(source|target)' to be a sequence of sites, as tad.+ Received: 'fin"
+        ):
             tad.transfer(marked(source), *arguments)

@@ -62,10 +62,23 @@ class ModelData:
             )
 
     @classmethod
-    def of(cls, data: Any, name: str, batch_size: int | None = None) -> "ModelData":
-        """Makes it from what `validation_data` may be: a tuple of arrays, or a source by itself."""
+    def of(cls, data: Any, name: str, batch_size: int | None = None, targets: bool = False) -> "ModelData":
+        """Makes it from what `validation_data` may be: a tuple of arrays, or a source by itself.
+
+        Args:
+            data: The tuple or the source.
+            name: What errors call it.
+            batch_size: Examples per batch of arrays.
+            targets: Whether arrays must come with targets, as those that are trained on do.
+
+        Raises:
+            ValueError: arrays without targets where there must be some; and as of the class.
+        """
         x, y, sample_weight = (*data, None, None)[:3] if isinstance(data, tuple) else (data, None, None)
-        return cls(x, y, sample_weight, name, batch_size)
+        made = cls(x, y, sample_weight, name, batch_size)
+        if targets and made._is_arrays and y is None:
+            raise invalid(name, "a tuple (x, y): the training data has targets", type(data).__name__)
+        return made
 
     @property
     def is_made(self) -> bool:

@@ -107,6 +107,8 @@ def check_fit(arguments: Mapping[str, Any], steps: int | None) -> None:
         TypeError: an argument that `fit` does not have.
         ValueError: a number below 1, steps and epochs both.
     """
+    if "validation_split" in arguments:
+        raise TypeError("A search takes 'validation_data', not 'validation_split': all trials share it.")
     if unknown := [given for given in arguments if given not in _OF_FIT]:
         raise TypeError(f"ModelTask got an unexpected argument '{unknown[0]}'. Those of fit: {', '.join(_OF_FIT)}")
     for number in ("epochs", "batch_size", "validation_batch_size", "steps_per_epoch"):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tf_autodropout.patterns.checks import check_float, check_int, invalid
 from tf_autodropout.search.children.placement import Placement
 from tf_autodropout.search.children.strategy import follows
 
@@ -53,6 +54,10 @@ class EngineConfig:
         Placement(self.strategy, self.precision)
         if self.engine == "in-process" and (self.workers, self.time_limit) != (None, None):
             raise ValueError("'workers' and 'time_limit' need the engine 'processes' or 'ray'")
+        if self.workers is not None:
+            check_int("workers", self.workers, 1)
+        if self.time_limit is not None and check_float("time_limit", self.time_limit) <= 0:
+            raise invalid("time_limit", "seconds > 0", self.time_limit)
         if self.engine != "ray" and self.address is not None:
             raise ValueError(f"'address' is that of a Ray cluster, and needs the engine 'ray'. Received: {self.engine}")
         if self.engine != "in-process" and self.strategy == "multiworker":

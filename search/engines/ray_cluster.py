@@ -219,7 +219,7 @@ def _connect(address: str | None) -> None:
             configure_logging=False,
             logging_level=logging.ERROR,
         )
-    except (ConnectionError, RuntimeError, ray.exceptions.AuthenticationError) as error:
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.AuthenticationError) as error:
         raise ValueError(
             f"Invalid value for 'address'. Expected that of a Ray cluster. Received: address={address!r} "
             f"({_reason(error)})"

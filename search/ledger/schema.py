@@ -52,6 +52,7 @@ CREATE TABLE evaluations (
     name TEXT NOT NULL, seed INTEGER NOT NULL, metrics TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (name, seed)
 );
 """
+_FIRST = ("task", "name")  # what a user knows a run by
 FINAL = tuple(status.value for status in Status if status not in (Status.QUEUED, Status.RUNNING))
 
 
@@ -79,11 +80,13 @@ def check_config(directory: Path, stored: Mapping[str, Any], config: Mapping[str
 
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
     """The first place where two configs differ, as deep inside as it can be told, and what is there."""
-    for key in sorted(old.keys() | new.keys()):
+    for key in sorted(old.keys() | new.keys(), key=lambda key: (key not in _FIRST, key)):
         one, other = old.get(key), new.get(key)
         if isinstance(one, dict) and isinstance(other, dict) and one.get("name") == other.get("name"):
             if inside := _difference(one, other):
                 return f"{key} {inside[0]}", *inside[1:]
+        elif key == "task" and isinstance(one, dict) and isinstance(other, dict):
+            return key, one.get("name"), other.get("name")
         elif one != other:
             return key, one, other
     return None

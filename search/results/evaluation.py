@@ -48,7 +48,7 @@ def evaluate(
         evaluation = missing[place]
         if outcome.status is Status.FAILED:
             reason = outcome.metrics.get("error")
-            raise RuntimeError(f"The training of '{evaluation.description}' after the search came to nothing: {reason}")
+            raise RuntimeError(f"The training of '{evaluation.description}' came to nothing: {reason}")
         kept = dict(outcome.metrics) | {"reward": outcome.reward}
         metrics = {
             name: kept[name] if outcome.status is Status.FINISHED else value

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tf_autodropout.patterns.checks import check_int
+from tf_autodropout.patterns.checks import check_bool, check_float, check_int
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,9 @@ class LearnerConfig:
     replay: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("learning_rate", "bias_learning_rate", "baseline_decay", "entropy_bonus", "ratio_clip"):
+            check_float(name, getattr(self, name))
+        check_bool("scale_advantages", self.scale_advantages)
         if not self.learning_rate > 0:
             raise ValueError(f"Invalid value for 'learning_rate'. Expected > 0. Received: {self.learning_rate!r}")
         if not 0 <= self.baseline_decay < 1:

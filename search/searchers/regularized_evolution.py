@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tf_autodropout.patterns.checks import check_int
 from tf_autodropout.search.searchers.history_searcher import HistorySearcher
 from tf_autodropout.search.space import SearchSpace
 
@@ -44,8 +45,7 @@ class RegularizedEvolution(HistorySearcher):
 
     def __init__(self, space: SearchSpace, seed: int, population: int = 64, tournament: int = 16) -> None:
         for name, value in (("population", population), ("tournament", tournament)):
-            if value < 1:
-                raise ValueError(f"Invalid value for '{name}'. Expected >= 1. Received: {name}={value}")
+            check_int(name, value, 1)
         super().__init__(space, seed, keep=population)
         self._population, self._tournament = population, tournament
         self._mutable = [decision for decision, size in enumerate(self._sizes) if size > 1]

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tf_autodropout.patterns.checks import check_float, invalid
 from tf_autodropout.search.searchers.group_features import GroupFeatures
 from tf_autodropout.search.searchers.history_searcher import HistorySearcher
 from tf_autodropout.search.space import SearchSpace
@@ -54,8 +55,8 @@ class Thompson(HistorySearcher):
     name = "thompson"
 
     def __init__(self, space: SearchSpace, seed: int, exploration: float = 0.3) -> None:
-        if not exploration >= 0:
-            raise ValueError(f"Invalid value for 'exploration'. Expected >= 0. Received: exploration={exploration}")
+        if check_float("exploration", exploration) < 0:
+            raise invalid("exploration", ">= 0", exploration)
         super().__init__(space, seed)
         self._exploration = exploration
         self._features = GroupFeatures(space)

@@ -114,8 +114,9 @@ class ModelTask:
         # Arrays are batched and shuffled here; what comes in batches is given to `fit` as it is.
         size, shuffle = fit.pop("batch_size", None), fit.pop("shuffle", True)
         self._train = ModelData(x, y, sample_weight, batch_size=size, shuffle=bool(shuffle))
-        self._valid = ModelData.of(validation_data, "validation_data", fit.pop("validation_batch_size", None) or size)
-        self.test_data = None if test_data is None else ModelData.of(test_data, "test_data", size)
+        valid_size, aimed = fit.pop("validation_batch_size", None) or size, y is not None
+        self._valid = ModelData.of(validation_data, "validation_data", valid_size, aimed)
+        self.test_data = None if test_data is None else ModelData.of(test_data, "test_data", size, aimed)
         self._described = {"batch_size": size} | {n: v for n, v in fit.items() if isinstance(v, int | float | str)}
         self._steps = steps
         self._wanted, self._sites, self._granularity = objective, sites, granularity

@@ -90,7 +90,7 @@ def tabular_task(table: str = "", noise: float = 0.0) -> TabularTask:
     path = Path(table)
     if not table or not path.exists():
         raise ValueError(
-            "Invalid value for 'table'. Expected the directory of a run or a table of its trials. "
+            "Invalid value for 'table' (--table). Expected the directory of a run or a table of its trials. "
             f"Received: table={table!r}"
         )
     if path.is_dir():

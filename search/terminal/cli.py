@@ -24,12 +24,14 @@ from tf_autodropout.search.terminal.quiet import quiet_tensorflow
 from tf_autodropout.search.terminal.recipe_commands import recipes, reproduce
 from tf_autodropout.search.terminal.report import print_report, report
 from tf_autodropout.search.terminal.search_options import search_options
+from tf_autodropout.search.terminal.sections import SectionCommand
 from tf_autodropout.search.terminal.stored_arguments import stored_arguments
 from tf_autodropout.search.terminal.task_options import task_list, task_options
 from tf_autodropout.search.terminal.template import template
 
 _EXIT_BAD_INPUT, _EXIT_STOPPED = 2, 130
 _PATH = click.Path(path_type=Path)
+_FILE = click.Path(path_type=Path, dir_okay=False)
 _RETRY = click.option("--retry-failed", is_flag=True, help="Take up again the trials that have failed.")
 
 
@@ -40,8 +42,9 @@ def cli() -> None:
 
 
 @cli.command(
+    cls=SectionCommand,
     help="Search patterns for TASK, then retrain the best PatternSet and the classics on fresh seeds and "
-    f"compare them on test data. After a stop the same command goes on.\n\n\b\nTasks:\n{task_list()}"
+    f"compare them on test data. After a stop the same command goes on.\n\n\b\nTasks:\n{task_list()}",
 )
 @click.argument("task", metavar="TASK")
 @click.option("--out", type=_PATH, required=True, help="Directory for ledger, best.json, pictures, table.")
@@ -74,7 +77,7 @@ def search(
     _search(out, engine, **arguments, **config.to_dict() | own)
 
 
-@cli.command()
+@cli.command(cls=SectionCommand)
 @click.argument("directory", metavar="DIR", type=_PATH)
 @click.option("--trials", type=click.IntRange(1), help="Trials of the whole run, to make more.  [as before]")
 @_RETRY
@@ -145,11 +148,12 @@ def _search(out: Path, engine: EngineConfig, **arguments: Any) -> None:
 
 
 @cli.command(
+    cls=SectionCommand,
     help="Train one child of TASK outside a search and print its scores on validation and test.\n\n"
-    f"\b\nTasks:\n{task_list()}"
+    f"\b\nTasks:\n{task_list(granularity=False)}",
 )
 @click.argument("task", metavar="TASK")
-@click.option("--patterns", "file", type=_PATH, help="A saved PatternSet, such as best.json.  [no dropout]")
+@click.option("--patterns", "file", type=_FILE, help="A saved PatternSet, such as best.json.  [no dropout]")
 @click.option("--out", type=_PATH, help="New directory for result.json and patterns.json.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seeds everything.")
 @task_options
@@ -227,7 +231,7 @@ def _follow(task: str, settings: dict[str, Any], engine: EngineConfig) -> None:
 
 
 @cli.command()
-@click.argument("file", metavar="FILE.json", type=_PATH)
+@click.argument("file", metavar="FILE.json", type=_FILE)
 @click.option("--out", type=_PATH, help="Picture to write (.png, .pdf, .svg).  [beside FILE.json, as .png]")
 @click.option(
     "--side", type=click.IntRange(1), default=16, show_default=True, help="Map side or length if FILE names no shapes."
@@ -266,6 +270,8 @@ def main() -> None:
         _fail(error.format_message(), _EXIT_BAD_INPUT)
     except ValueError as error:  # LedgerError and DocumentError are ValueErrors
         _fail(str(error), _EXIT_BAD_INPUT)
+    except SyntaxError as error:  # in the file of a task
+        _fail(f"{error.filename}, line {error.lineno}: {error.msg}", _EXIT_BAD_INPUT)
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), _EXIT_BAD_INPUT)
     except (click.exceptions.Abort, KeyboardInterrupt):

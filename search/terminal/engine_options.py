@@ -9,31 +9,31 @@ import click
 
 from tf_autodropout.search.children.strategy import PRECISIONS, STRATEGIES
 from tf_autodropout.search.engines.config import ENGINES, EngineConfig
+from tf_autodropout.search.terminal.sections import SectionOption
 
+_option = functools.partial(click.option, cls=SectionOption, section="Where children are trained")
 _OPTIONS = (
-    click.option(
-        "--engine", type=click.Choice(ENGINES), default="in-process", show_default=True, help="Where to train."
-    ),
-    click.option("--workers", type=click.IntRange(1), help="Children at a time.  [one per accelerator, or per core]"),
-    click.option(
-        "--time-limit", type=click.FloatRange(0, min_open=True), help="Seconds until a child counts as hanging."
-    ),
-    click.option(
+    _option("--engine", type=click.Choice(ENGINES), default="in-process", show_default=True, help="Where to train."),
+    _option("--workers", type=click.IntRange(1), help="Children at a time.  [one per accelerator, or per core]"),
+    _option("--time-limit", type=click.FloatRange(0, min_open=True), help="Seconds until a child counts as hanging."),
+    _option(
         "--strategy",
         type=click.Choice(STRATEGIES),
         default="default",
         show_default=True,
         help="What a child trains on.",
     ),
-    click.option("--address", help="Ray cluster, as host:port or auto.  [one of its own]"),
+    _option("--address", help="Ray cluster, as host:port or auto.  [one of its own]"),
 )
-_precision = click.option("--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True)
+_precision = _option(
+    "--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True, help="Of what a child computes."
+)
 _NAMES = tuple(field.name for field in fields(EngineConfig))
 
 
 def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options to a command, which takes them as one `EngineConfig` called `engine`."""
-    return _precision(place_options(command))
+    return place_options(_precision(command))
 
 
 def place_options(command: Callable[..., Any]) -> Callable[..., Any]:

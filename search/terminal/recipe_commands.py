@@ -37,12 +37,13 @@ def recipes(names: tuple[str, ...]) -> None:
         say(recipe.command())
     if shown:
         return
-    table = Table(title="The paper's tables", title_justify="left")
-    for heading in ("recipe", "data and network", "row", "paper", "full size here"):
+    table = Table(title="The paper's tables; none has been trained at full size here", title_justify="left")
+    table.add_column("recipe", no_wrap=True)  # a name must be whole, to be typed
+    for heading in ("data and network", "paper"):
         table.add_column(heading)
     for recipe in RECIPES.values():
         figure = "" if recipe.figure is None else recipe.figure.value
-        table.add_row(recipe.name, recipe.column, escape(recipe.row), figure, "not run")
+        table.add_row(escape(recipe.name), escape(recipe.column), figure)
     console.print(table)
     console.print("a recipe in full: tf-autodropout recipes NAME", markup=False)
 

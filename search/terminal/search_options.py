@@ -6,63 +6,68 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from tf_autodropout.search.search_config import SearchConfig
 from tf_autodropout.search.searchers import SEARCHERS
+from tf_autodropout.search.terminal.sections import SectionOption
 
 _DEFAULT = SearchConfig()
+_NOT_WITH_PAPER = ("searcher", "finalists", "halving")
+_option = functools.partial(click.option, cls=SectionOption, section="How it searches")
+_of_table = functools.partial(click.option, cls=SectionOption, section="What follows the search")
 _OPTIONS = (
-    click.option(
+    _option(
         "--searcher",
         type=click.Choice(list(SEARCHERS)),
         default=_DEFAULT.searcher,
         show_default=True,
         help="Who suggests. The default measured best at all sizes up to 512 trials; paper: REINFORCE as published.",
     ),
-    click.option(
+    _option(
         "--searcher-setting",
         "searcher_settings",
         metavar="NAME=VALUE",
         multiple=True,
         help="A setting of the searcher, such as exploration=0.5; may be given more than once.",
     ),
-    click.option("--capacity", type=click.IntRange(1), help="C, trials out at once.  [grows with the engine]"),
-    click.option("--batch", type=click.IntRange(1), help="M, trials of an update.  [thompson, evolution: 1; else 16]"),
-    click.option(
+    _option("--capacity", type=click.IntRange(1), help="C, trials out at once.  [grows with the engine]"),
+    _option("--batch", type=click.IntRange(1), help="M, trials of an update.  [thompson, evolution: 1; else 16]"),
+    _option(
         "--warm-start/--no-warm-start",
         default=_DEFAULT.warm_start,
         show_default=True,
         help="Begin with the classics; never with the searchers paper and random.",
     ),
-    click.option("--halving", is_flag=True, help="End unpromising trials early, with the reward to be expected."),
-    click.option(
+    _option("--halving", is_flag=True, help="End unpromising trials early, with the reward to be expected."),
+    _option(
         "--halving-setting",
         "halving_settings",
         metavar="NAME=VALUE",
         multiple=True,
         help="A setting of --halving: parts, keep, audited or warm_up.",
     ),
-    click.option(
+    _of_table(
         "--finalists",
         type=click.IntRange(1),
         default=_DEFAULT.finalists,
         show_default=True,
         help="Best trials that race on new seeds before one is called the best; 1: the highest reward decides.",
     ),
-    click.option(
+    _of_table(
         "--fresh-seeds",
         type=click.IntRange(0),
         default=_DEFAULT.fresh_seeds,
         show_default=True,
         help="Seeds of the table; 0: no table.",
     ),
-    click.option(
+    _of_table(
         "--tuning",
         type=click.IntRange(0),
         help="Trainings that tune the classics of the table; 0: usual rates.  [as many as trials]",
     ),
-    click.option("--trial-zero", is_flag=True, help="Train without dropout first.  [always, with FILE.py:NAME]"),
-    click.option("--paper", is_flag=True, help="The paper's own search: Eq. 3 to the letter, one finalist."),
+    _option("--trial-zero", is_flag=True, help="Train without dropout first.  [always, with FILE.py:NAME]"),
+    _option("--paper", is_flag=True, help="The paper's own search: Eq. 3 to the letter, one finalist."),
 )
 
 
@@ -85,7 +90,9 @@ def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
         tuning: int | None,
         **arguments: Any,
     ) -> Any:
-        if paper and (searcher, finalists, halving) != (_DEFAULT.searcher, _DEFAULT.finalists, False):
+        context = click.get_current_context()
+        said = [n for n in _NOT_WITH_PAPER if context.get_parameter_source(n) is ParameterSource.COMMANDLINE]
+        if paper and said:
             raise click.UsageError("--paper is a search of its own: leave out --searcher, --finalists and --halving")
         exact = SearchConfig.paper()
         config = SearchConfig(

@@ -35,7 +35,7 @@ def stored_arguments(directory: Path) -> dict[str, Any]:
         raise ValueError(f"{directory} lacks the argument '{lacking[0]}'; go on from Python, with search.run")
     for own in ("task", "searcher"):
         if arguments[own] is None:
-            raise ValueError(f"{directory} was searched with a {own} of your own; go on from Python, with search.run")
+            raise ValueError(f"{directory} was searched with a {own} of your own; go on from Python, by the same lines")
     if not isinstance(arguments["task"], str):
         raise invalid("task", "the name of one", arguments["task"])
     check_task(arguments["task"])

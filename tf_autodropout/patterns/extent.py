@@ -83,6 +83,8 @@ def longest(extent: Extent) -> int:
 
 
 def _check_length(name: str, value: Any) -> Length:
+    if isinstance(value, float):
+        raise invalid(name, "an integer >= 0, or a fraction of the map as text ('1/4')", value)
     if not isinstance(value, str):
         return check_int(name, value, 0)
     try:

@@ -87,9 +87,12 @@ def transfer(patterns: PatternSet, source: Sequence[Site], target: Sequence[Site
 def _by_kind(argument: str, sites: Sequence[Site]) -> dict[_Kind, list[Site]]:
     """Returns the sites of each kind in the order of the network: as many as there are blocks that have one."""
     blocks: dict[tuple[str, str], list[str]] = {}
-    for site in sites:
+    for site in sites if isinstance(sites, Iterable) else (sites,):
         if not isinstance(site, Site):
-            raise TypeError(f"Expected '{argument}' to be a sequence of sites. Received: {shown(site)}")
+            raise TypeError(
+                f"Expected '{argument}' to be a sequence of sites, as tad.sites(model).as_sites(). "
+                f"Received: {shown(site)}"
+            )
         blocks.setdefault((site.stage, site.block), []).append(site.name)
     kinds: dict[_Kind, list[Site]] = {}
     for site in sites:

@@ -25,7 +25,9 @@ def read_words(task: str, data_dir: str | Path | None, names: Sequence[str]) -> 
     """
     wanted = f"{', '.join(names[:-1])} and {names[-1]}"
     if data_dir is None:
-        raise ValueError(f"Task '{task}' reads {wanted}, which TFDS does not have. Name their directory: data_dir")
+        raise ValueError(
+            f"Task '{task}' reads {wanted}, which TFDS does not have. Name their directory: data_dir, --data-dir"
+        )
     if missing := [name for name in names if not (Path(data_dir) / name).is_file()]:
         raise ValueError(f"Task '{task}' expects {wanted} in {data_dir}. Missing: {', '.join(missing)}")
     train, valid, test = (_words(Path(data_dir) / name) for name in names)
