@@ -14,9 +14,7 @@ search: $(VENV)/installed
 	$(BIN)/tf-autodropout search $(TASK) --trials $(TRIALS) --seed $(SEED) --out $(OUT) $(ARGS)
 
 test: $(VENV)/installed-dev lint
-	@# In three runs: what is compiled stays in memory, and one process with every second file takes 6 GB.
-	for run in 0 1 2; do ls tests/test_*.py | awk "NR % 3 == $$run" | \
-	  xargs $(BIN)/python -m pytest -n 2 --dist loadfile || exit 1; done
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

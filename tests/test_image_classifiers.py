@@ -88,6 +88,7 @@ def test_published_sizes(builder, variant, published, number):
     assert model.output_shape == (None, 1000)
 
 
+@pytest.mark.slow
 def test_a_half_width_proxy_has_half_the_filters():
     full, half = resnet50_sites(), resnet50_sites(width=0.5)
     assert [site.shape for site in half] == [(*site.shape[:2], site.shape[2] // 2) for site in full]

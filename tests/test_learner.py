@@ -127,6 +127,7 @@ def test_bad_batches_and_settings_are_refused() -> None:
         LearnerConfig(ratio_clip=-1.0)
 
 
+@pytest.mark.slow
 def test_the_fraction_of_clipped_weights_is_logged() -> None:
     mine = learner(ratio_clip=1.0)
     # Under the untrained controller each has probability 1/4: ratios 0.5, 1 and 2, so one is above 1.
@@ -136,6 +137,7 @@ def test_the_fraction_of_clipped_weights_is_logged() -> None:
     assert learner(ratio_clip=0.0).update([[0, 0]], [np.log(1e-9)], [1.0])["clipped_fraction"] == 0.0
 
 
+@pytest.mark.slow
 def test_replayed_trials_are_weighed_like_fresh_ones_and_the_oldest_are_forgotten() -> None:
     mine = learner(replay=3, scale_advantages=False, ratio_clip=0.0)
     batches = [([[0, 1], [1, 1]], [0.2, 0.8]), ([[1, 0], [0, 0]], [0.9, 0.1]), ([[1, 1], [0, 1]], [0.5, 0.3])]
@@ -161,6 +163,7 @@ def test_replayed_trials_are_weighed_like_fresh_ones_and_the_oldest_are_forgotte
         learner().restore(mine.state())
 
 
+@pytest.mark.slow
 def test_more_gradient_steps_go_further() -> None:
     moved = []
     for epochs in (1, 3):

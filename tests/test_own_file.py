@@ -30,6 +30,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.mark.slow
 def test_the_file_of_init_is_searched_and_goes_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     cli.cli(["search", "mine.py:build", *QUICK, "--out", "runs/first"], standalone_mode=False)

@@ -34,7 +34,7 @@ def half_up(x):
     return math.floor(x + 0.5)
 
 
-@pytest.mark.parametrize("variant", ["b3", *(pytest.param(name, marks=pytest.mark.slow) for name in ("b5", "b7"))])
+@pytest.mark.parametrize("variant", [pytest.param(name, marks=pytest.mark.slow) for name in ("b3", "b5", "b7")])
 def test_efficientnet_in_proportion(variant):
     source, target = efficientnet_sites("b0"), efficientnet_sites(variant)
     carried = tad.transfer(marked(source), source, target)
