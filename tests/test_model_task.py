@@ -394,14 +394,13 @@ def test_opponents_that_no_trial_could_have_are_trained_by_fit_as_well() -> None
 
 
 def test_the_share_of_the_time_that_input_takes_is_told(capsys: pytest.CaptureFixture) -> None:
-    def slow(x: Any, y: Any) -> Any:
-        def wait(x: np.ndarray) -> np.ndarray:
-            time.sleep(0.05)
-            return x
+    def slow() -> Any:  # one after the other: TensorFlow would run several calls of a `map` at once
+        for start in range(32):  # many, for a few are read before a step waits for them
+            time.sleep(0.03)
+            yield X[start : start + 1], Y[start : start + 1]
 
-        return tf.ensure_shape(tf.numpy_function(wait, [x], x.dtype), x.shape), y
-
-    train = tf.data.Dataset.from_tensor_slices((X[:32], Y[:32])).batch(8, drop_remainder=True).map(slow)
+    spec = tf.TensorSpec((1, *X.shape[1:])), tf.TensorSpec((1,), tf.int32)
+    train = tf.data.Dataset.from_generator(slow, output_signature=spec)
     streamed = ModelTask(convnet, train, validation_data=in_order(), epochs=3)
     result = streamed.train(NOTHING, 1)
     assert 0.5 < result.metrics[INPUT_SHARE] < 1.5  # it waits for input most of the time
@@ -410,3 +409,20 @@ def test_the_share_of_the_time_that_input_takes_is_told(capsys: pytest.CaptureFi
     line.trial_finished(trial)
     assert re.search(r"input \d+%", capsys.readouterr().out)
     assert INPUT_SHARE not in task().train(NOTHING, 1).metrics  # arrays are in memory
+
+
+class Endless(keras.utils.PyDataset):
+    """Examples without end, and so without a length."""
+
+    num_batches = None
+
+    def __getitem__(self, place: int) -> tuple[np.ndarray, np.ndarray]:
+        start = 8 * (place % 4)
+        return X[start : start + 8], Y[start : start + 8]
+
+
+def test_a_dataset_without_end_is_trained_on_for_as_many_steps_as_are_named() -> None:
+    endless = ModelTask(convnet, Endless(), validation_data=in_order(), epochs=2, steps_per_epoch=3)
+    result = endless.train(NOTHING, 1)
+    assert len(result.metrics["train_loss"]) == 2
+    assert result.metrics[INPUT_SHARE] > 0

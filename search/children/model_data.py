@@ -112,7 +112,7 @@ class ModelData:
 
     def shuffles(self, x: Any) -> bool:
         """Whether `fit` has to shuffle what `source` returns: a `PyDataset`, by Python's random state."""
-        return self.shuffle and isinstance(x, keras.utils.PyDataset)
+        return self.shuffle and isinstance(x, keras.utils.PyDataset) and x.num_batches is not None
 
     def batches(self) -> int:
         """Returns the number of batches of an epoch; of a dataset that does not tell it, by reading it."""
@@ -129,8 +129,7 @@ class ModelData:
             ValueError: there is none.
         """
         (x, *_) = self.source()
-        batches = (x[0] for _ in range(1)) if isinstance(x, keras.utils.PyDataset) else iter(x)
-        if (batch := next(batches, None)) is None:
+        if (batch := next(iter(x), None)) is None:
             raise invalid(self.name, "at least one batch", "none")
         return keras.utils.unpack_x_y_sample_weight(batch)[0]
 
@@ -144,9 +143,8 @@ class ModelData:
         (x, *others) = self.source()
         if others:
             return None
-        batches = (x[place] for place in range(len(x))) if isinstance(x, keras.utils.PyDataset) else iter(x)
         begin, count = time.perf_counter(), -_AFTER
-        for _ in batches:
+        for _ in x:
             count += 1
             if count == 0:
                 begin = time.perf_counter()
