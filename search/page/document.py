@@ -15,14 +15,13 @@ from tf_autodropout.patterns.pattern_set import pattern_from_dict
 from tf_autodropout.search.core import Status, Trial
 from tf_autodropout.search.ledger import LedgerReader, stored_config
 from tf_autodropout.search.page.importance import chance_level, importances
-from tf_autodropout.search.results.finalists import best_trial, rewards_of
+from tf_autodropout.search.results.finalists import best_trial, raced, rewards_of
 from tf_autodropout.search.results.log_file import FILE_NAME as LOG
 from tf_autodropout.search.results.trial_zero import NAME as TRIAL_ZERO
 from tf_autodropout.search.results.trial_zero import lead
 
 BEST, TABLE = "best.json", "table.json"  # what `results.report` writes; that file brings TensorFlow
 _SEEDS = 16  # of trial 0, more than there are
-_LOOK = 4  # times as many trials with the highest rewards as may race: some are alike
 _MOST_LOG = 300_000  # characters
 _MOST_CURVE = 64  # points
 _MOST_TEXT = 2000  # characters of one error or metric
@@ -59,8 +58,7 @@ def _collect(directory: Path, reader: LedgerReader, config: dict[str, Any], writ
     trials, sites, patterns, tokens = _trials(reader, space)
     racing = written.get("finalists", 1)
     best = best_trial(reader, racing)
-    raced = [(trial.number, rewards_of(reader, trial)) for trial in (reader.top(_LOOK * racing) if racing > 1 else ())]
-    finalists = [{"trial": number, "rewards": _rounded(earned)} for number, earned in raced if len(earned) > 1]
+    finalists = [{"trial": trial.number, "rewards": _rounded(earned)} for trial, earned in raced(reader, racing)]
     stored = (reader.evaluation(TRIAL_ZERO, index) for index in range(_SEEDS))
     without = [_rounded(metrics["reward"]) for metrics in stored if metrics is not None]
     table = json.loads((directory / TABLE).read_text("utf-8")) if (directory / TABLE).exists() else None

@@ -71,6 +71,12 @@ def contenders(ledger: LedgerReader, finalists: int) -> list[Trial]:
     return sorted(distinct.values(), key=lambda trial: (-(trial.reward or 0.0), trial.number))[:finalists]
 
 
+def raced(ledger: LedgerReader, finalists: int) -> list[tuple[Trial, list[float]]]:
+    """Returns the trials that have rewards of a race, and these; those too that later trials have left behind."""
+    top = ledger.top(_LOOK * finalists) if finalists > 1 else ()
+    return [(trial, rewards) for trial in top if len(rewards := rewards_of(ledger, trial)) > 1]
+
+
 def rewards_of(ledger: LedgerReader, trial: Trial) -> list[float]:
     """The rewards of a trial in the race, by seed; without a race that of the search."""
     assert trial.reward is not None
