@@ -17,7 +17,7 @@ import pytest
 from tests.faults import MakeTask, search, within
 from tests.faulty_task import FaultyTask, MakeFaulty
 from tests.test_engines import after, call, outcomes, plan
-from tf_autodropout.search.core import Status, Training
+from tf_autodropout.search.core import Engine, Status, Training
 from tf_autodropout.search.engines import InProcess, WorkerProcesses, guard, slots, worker_pool
 from tf_autodropout.search.engines.slots import Slot
 
@@ -128,15 +128,13 @@ class MakeNothing:
         raise AssertionError
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in ("import", "hang") else pytest.param(name, marks=pytest.mark.slow) for name in STARTS]
-)
-def test_workers_that_do_not_start_end_the_search_with_the_reason(
-    name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def check_start(
+    make: Callable[..., Engine], name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Workers of an engine that do not start end the search, with the reason, after a few of them."""
     monkeypatch.setattr(worker_pool, "REST_SECONDS", 0.1)
     limit = 1.5 if STARTS[name][1].startswith("no result") else None
-    engine = WorkerProcesses(MakeNothing(name), workers=1, time_limit=limit)
+    engine = make(MakeNothing(name), workers=1, time_limit=limit)
     engine.submit(call(1))
     try:
         with pytest.raises(RuntimeError, match=f"^The workers do not start: .*({STARTS[name][1]})"):
@@ -144,6 +142,15 @@ def test_workers_that_do_not_start_end_the_search_with_the_reason(
     finally:
         engine.close()
     assert sum("while it started" in record.message for record in caplog.records) == worker_pool.MAX_FAILED_STARTS
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in ("import", "hang") else pytest.param(name, marks=pytest.mark.slow) for name in STARTS]
+)
+def test_workers_that_do_not_start_end_the_search_with_the_reason(
+    name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    check_start(WorkerProcesses, name, monkeypatch, caplog)
 
 
 @dataclass(frozen=True)

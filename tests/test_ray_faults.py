@@ -18,7 +18,7 @@ import ray
 from tests.faults import FAULTS, MakeTask, check, search, within
 from tests.faulty_task import FaultyTask, MakeFaulty
 from tests.test_engines import call, outcomes
-from tests.test_liveness import STARTS, MakeNothing, begin, marked
+from tests.test_liveness import STARTS, begin, check_start, marked
 from tests.test_ray_cluster import ROOT, Node
 from tf_autodropout.search.core import Status
 from tf_autodropout.search.engines import ray_cluster, worker_pool
@@ -55,16 +55,7 @@ def test_a_fault(rows: dict[str, dict], name: str) -> None:
 def test_actors_that_do_not_start_end_the_search_with_the_reason(
     cluster: None, name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(worker_pool, "REST_SECONDS", 0.1)
-    limit = 1.5 if STARTS[name][1].startswith("no result") else None
-    engine = RayCluster(MakeNothing(name), workers=1, time_limit=limit)
-    engine.submit(call(1))
-    try:
-        with pytest.raises(RuntimeError, match=f"^The workers do not start: .*({STARTS[name][1]})"):
-            engine.next()
-    finally:
-        engine.close()
-    assert sum("while it started" in record.message for record in caplog.records) == worker_pool.MAX_FAILED_STARTS
+    check_start(RayCluster, name, monkeypatch, caplog)
     assert len(caplog.records) < 10
 
 
