@@ -5,13 +5,14 @@ import pytest
 import tensorflow as tf
 
 from tf_autodropout.search.recipes.augmentation import cut_out, pad_crop_flip, resized_crop_flip
+from tf_autodropout.search.recipes.data_sets import GENERATED
 from tf_autodropout.search.recipes.image_pipeline import (
     evaluation_batches,
     normalize,
     training_batches,
     uda_batches,
 )
-from tf_autodropout.search.recipes.image_source import GENERATED, ArrayImages, open_images
+from tf_autodropout.search.recipes.image_source import ArrayImages, open_images
 
 PLAN = {"image_size": 16, "batch_size": 8, "statistics": "cifar", "crop": "padded", "train_size": 40, "test_size": 12}
 

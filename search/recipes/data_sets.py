@@ -37,6 +37,7 @@ class DataSet:
     or_tfds: str = ""
 
 
+GENERATED = "generated"  # a stand-in of each kind of data, in place of a name below
 _TFDS = "then run: tfds build {name} --data_dir {where}"
 _IMAGENET = (
     "put ILSVRC2012_img_train.tar (147.9 GB) and ILSVRC2012_img_val.tar (6.7 GB) from image-net.org, not repacked "

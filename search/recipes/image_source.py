@@ -8,9 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
-from tf_autodropout.search.recipes.data_sets import DATA_SETS, broken, tfds_builder
+from tf_autodropout.search.recipes.data_sets import DATA_SETS, GENERATED, broken, tfds_builder
 
-GENERATED = "generated"
 _BUFFER = 16_384  # images shuffled at a time where not all are in memory
 _IN_MEMORY = 1 << 30  # bytes of decoded images
 

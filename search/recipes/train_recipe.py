@@ -9,11 +9,10 @@ from typing import Any
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.patterns.checks import invalid
 from tf_autodropout.search.core import Progress, unheard
-from tf_autodropout.search.recipes.data_sets import check_data_dir, folder
+from tf_autodropout.search.recipes.data_sets import GENERATED, check_data_dir, folder
 from tf_autodropout.search.recipes.recipe import FINAL, Recipe
 from tf_autodropout.search.recipes.rows import RowResult, row_directory, row_file
 
-GENERATED = "generated"
 _COPIES = 4  # of each weight: itself, gradient, momentum, average
 
 

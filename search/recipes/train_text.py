@@ -8,8 +8,7 @@ import keras
 import numpy as np
 
 from tf_autodropout.patterns import PatternSet
-from tf_autodropout.search.recipes.data_sets import DATA_SETS, broken, folder
-from tf_autodropout.search.recipes.image_source import GENERATED
+from tf_autodropout.search.recipes.data_sets import DATA_SETS, GENERATED, broken, folder
 from tf_autodropout.search.recipes.networks import language_model
 from tf_autodropout.search.recipes.optimizer import make_optimizer
 from tf_autodropout.search.recipes.segment_model import SegmentModel, segments

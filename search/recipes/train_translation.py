@@ -10,8 +10,7 @@ import tensorflow as tf
 
 from tf_autodropout.layers.registration import registered
 from tf_autodropout.patterns import PatternSet
-from tf_autodropout.search.recipes.data_sets import DATA_SETS, DataMissing, broken, folder, tfds_builder
-from tf_autodropout.search.recipes.image_source import GENERATED
+from tf_autodropout.search.recipes.data_sets import DATA_SETS, GENERATED, DataMissing, broken, folder, tfds_builder
 from tf_autodropout.search.recipes.networks import translator
 from tf_autodropout.search.recipes.optimizer import make_optimizer
 from tf_autodropout.search.recipes.training import Training

@@ -1,5 +1,6 @@
 """`Training`: a compiled model with data and score; how it is trained, goes on after a stop, and is saved."""
 
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -98,7 +99,7 @@ class _Checkpoints(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         loss = float((logs or {}).get("loss", 0.0))
-        if loss != loss or loss in (float("inf"), float("-inf")):
+        if not math.isfinite(loss):
             raise FloatingPointError(f"loss {loss} at step {(epoch + 1) * self._each}")
         before = list(self._directory.glob("state-*.weights.h5"))
         unfinished = self._directory / "unfinished.weights.h5"
