@@ -13,5 +13,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of jobs that a shell ha
 @pytest.fixture(autouse=True)
 def _fixed_random_state() -> None:
     import keras
+    from keras.src.backend.common import global_state
 
+    # Keras enters its name scope before TensorFlow refuses the name: the scope would stay open for every later test.
+    if scopes := global_state.get_global_attribute("name_scope_stack"):
+        scopes.clear()
     keras.utils.set_random_seed(0)
