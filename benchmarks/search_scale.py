@@ -130,7 +130,7 @@ def measure_scale(out: Path, trials: int, in_flight: int) -> dict[str, float]:
     searcher, config = Reinforce(space, 0), {"task": {"name": "simulated"}}
     workers = SimulatedWorkers([lambda u: 20 + 40 * u] * in_flight)
     ledger = Ledger(out, config)
-    events, mark = TensorBoard(out / "tensorboard"), MemoryMark()
+    events, mark = TensorBoard(out / "tensorboard", space), MemoryMark()
     learning = Stopwatch(searcher, "suggest", "update", "state", "restore")
     writing = Stopwatch(events, "trial_finished", "updated")
     begin, processor = time.perf_counter(), time.process_time()

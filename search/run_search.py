@@ -18,12 +18,15 @@ from tf_autodropout.search.ledger import Ledger, check_directory, storage_errors
 from tf_autodropout.search.loop import BATCH, Observers, search_loop
 from tf_autodropout.search.results import report
 from tf_autodropout.search.results.comparison import Row, compare, opponents_of
+from tf_autodropout.search.results.curve import write_curve
 from tf_autodropout.search.results.finalists import best_trial, confirm, rewards_of
 from tf_autodropout.search.results.log_file import log_file
-from tf_autodropout.search.results.tensorboard import TensorBoard
+from tf_autodropout.search.results.tensorboard import TensorBoard, add_picture
 from tf_autodropout.search.results.trial_zero import lead, train_trial_zero
 from tf_autodropout.search.search_config import SearchConfig
 from tf_autodropout.search.tasks.registry import TASKS, check_task, make_task
+
+EVENTS = "tensorboard"
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def run(
             closing.callback(workers.close)
             if chosen.trial_zero:
                 train_trial_zero(workers, ledger, seed, progress)
-            heard = Observers([TensorBoard(directory / "tensorboard"), *observers])
+            heard = Observers([TensorBoard(directory / EVENTS, space), *observers])
             try:
                 search_loop(
                     method,
@@ -160,13 +163,16 @@ def run(
             best, reward = found
             report.drop_table_of_another(directory, best)
             patterns = report.write_best(directory, best, reward, chosen.finalists, identity)
-            report.write_curve(directory, ledger.outcomes())
+            add_picture(directory / EVENTS, directory / report.PICTURE, sum(counts.values()))
+            write_curve(directory, ledger, chosen.finalists)
             rows, tuning = [], trials if chosen.tuning is None else chosen.tuning
             if chosen.fresh_seeds:
                 opponents = opponents_of(workers, ledger, child, tuning, chosen.finalists, seed, progress)
                 if opponents:
                     rows = compare(workers, opponents, ledger, best, space, seed, chosen.fresh_seeds, progress)
-                    report.write_table(directory, best, rows, child.score, child.lower_is_better, identity, tuning)
+                    report.write_table(
+                        directory, ledger, best, rows, child.score, child.lower_is_better, identity, tuning
+                    )
             log.info("the best PatternSet is that of trial %d, reward %.6g", best.number, reward)
             if chance := lead(ledger, best, chosen.finalists):
                 log.info("%s", chance)

@@ -31,7 +31,7 @@ from tf_autodropout.search.ledger import (
     writer,
 )
 from tf_autodropout.search.ledger.export import export_trials
-from tf_autodropout.search.results import report
+from tf_autodropout.search.results import curve, report
 from tf_autodropout.search.results.log_file import log_file
 from tf_autodropout.search.terminal import cli
 
@@ -364,6 +364,7 @@ def read_all(directory: Path) -> None:
 def fuzz(whole: Path, place: Path, monkeypatch, flips: int, truncations: int, seed: int) -> None:
     rng = random.Random(seed)
     original = (whole / FILE_NAME).read_bytes()
+    monkeypatch.setattr(curve, "save_figure", lambda *_: None)
     monkeypatch.setattr(report, "save_figure", lambda *_: None)  # not what is tested, and most of the time
     directory = place / "run"
     for turn in range(flips + truncations):

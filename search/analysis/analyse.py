@@ -15,8 +15,9 @@ from tf_autodropout.search.analysis.common import Common, in_common
 from tf_autodropout.search.analysis.variations import FOUND, variations
 from tf_autodropout.search.core import Opponent, Task
 from tf_autodropout.search.ledger import LedgerReader
+from tf_autodropout.search.results.curve import save_figure
 from tf_autodropout.search.results.paired import Lead, paired_lead
-from tf_autodropout.search.results.report import BEST, save_figure
+from tf_autodropout.search.results.report import BEST
 from tf_autodropout.search.tasks.registry import make_task
 
 TABLE, PICTURE, SCORES = "analysis.md", "analysis.png", "analysis.json"

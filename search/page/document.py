@@ -17,11 +17,9 @@ from tf_autodropout.search.ledger import LedgerReader, stored_config
 from tf_autodropout.search.page.importance import chance_level, importances
 from tf_autodropout.search.results.finalists import best_trial, raced, rewards_of
 from tf_autodropout.search.results.log_file import FILE_NAME as LOG
-from tf_autodropout.search.results.trial_zero import NAME as TRIAL_ZERO
-from tf_autodropout.search.results.trial_zero import lead
+from tf_autodropout.search.results.trial_zero import lead, without_dropout
 
 BEST, TABLE = "best.json", "table.json"  # what `results.report` writes; that file brings TensorFlow
-_SEEDS = 16  # of trial 0, more than there are
 _MOST_LOG = 300_000  # characters
 _MOST_CURVE = 64  # points
 _MOST_TEXT = 2000  # characters of one error or metric
@@ -59,8 +57,6 @@ def _collect(directory: Path, reader: LedgerReader, config: dict[str, Any], writ
     racing = written.get("finalists", 1)
     best = best_trial(reader, racing)
     finalists = [{"trial": trial.number, "rewards": _rounded(earned)} for trial, earned in raced(reader, racing)]
-    stored = (reader.evaluation(TRIAL_ZERO, index) for index in range(_SEEDS))
-    without = [_rounded(metrics["reward"]) for metrics in stored if metrics is not None]
     table = json.loads((directory / TABLE).read_text("utf-8")) if (directory / TABLE).exists() else None
     if table and (best is None or table.get("trial") != best[0].number):
         table = None  # a search at work has found a better one since
@@ -83,7 +79,7 @@ def _collect(directory: Path, reader: LedgerReader, config: dict[str, Any], writ
         "trials": trials,
         "best": _best(reader, racing, *best) if best else None,
         "finalists": finalists,
-        "without": without[1:] or without,  # those of the race, if there was one
+        "without": _rounded(without_dropout(reader)),
         "updates": _rounded(reader.update_metrics()),
         "decisions": _decisions(space),
         "importance": _importance([tokens[i] for i in finished], [trials["reward"][i] for i in finished]),

@@ -1,16 +1,12 @@
 """Writes and prints what a search found: best.json, pictures, curve, table."""
 
-import itertools
 import json
 import math
-import os
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -18,15 +14,17 @@ from rich.table import Table
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.patterns.checks import printable
 from tf_autodropout.patterns.document import write_text
-from tf_autodropout.search.core import Status, Trial
+from tf_autodropout.search.core import Trial
 from tf_autodropout.search.ledger import LedgerReader
 from tf_autodropout.search.results.comparison import FOUND, Row, described, leads, verdict
-from tf_autodropout.search.results.finalists import best_trial
+from tf_autodropout.search.results.curve import CURVE, save_figure
+from tf_autodropout.search.results.finalists import best_trial, rewards_of
 from tf_autodropout.search.results.paired import holm
+from tf_autodropout.search.results.trial_list import HEADINGS, failures, highest, told
 from tf_autodropout.search.results.trial_zero import lead
 from tf_autodropout.visualize import plot, summary
 
-BEST, PICTURE, CURVE, REPORT, ROWS = "best.json", "best.png", "best_so_far.png", "report.md", "table.json"
+BEST, PICTURE, REPORT, ROWS = "best.json", "best.png", "report.md", "table.json"
 
 
 def write_best(directory: Path, best: Trial, reward: float, finalists: int, config: dict[str, Any]) -> PatternSet:
@@ -49,36 +47,6 @@ def write_best(directory: Path, best: Trial, reward: float, finalists: int, conf
     return found
 
 
-def write_curve(directory: Path, outcomes: Sequence[tuple[int, Status, float | None]]) -> None:
-    """Draws the rewards of `LedgerReader.outcomes` and the best so far, in the order of finishing."""
-    figure = Figure(figsize=(7, 3.8), layout="constrained")
-    axes = figure.subplots()
-    points = [
-        (place, reward)
-        for place, (_, status, reward) in enumerate(outcomes, start=1)
-        if status is Status.FINISHED and reward is not None
-    ]
-    places, rewards = zip(*points, strict=True)
-    best = list(itertools.accumulate(rewards, max))
-    axes.plot(places, rewards, "o", color="0.55", markersize=4, label="trial")
-    axes.step(places, best, where="post", color="black", linewidth=1.6, label="best so far")
-    axes.set(xlabel="finished trials", ylabel="reward (validation)", xlim=(0, max(places) + 1))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="lower right")
-    save_figure(figure, directory / CURVE)
-
-
-def save_figure(figure: Figure, path: Path, dpi: int = 150) -> None:
-    """Writes a picture beside its place, then renames it."""
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
-        figure.savefig(beside, dpi=dpi)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
 def drop_table_of_another(directory: Path, best: Trial) -> None:
     """Removes a final table that was made when another trial was the best; its trainings stay in the ledger."""
     if (directory / ROWS).exists() and _stored_table(directory).get("trial") != best.number:
@@ -88,6 +56,7 @@ def drop_table_of_another(directory: Path, best: Trial) -> None:
 
 def write_table(
     directory: Path,
+    ledger: LedgerReader,
     best: Trial,
     rows: Sequence[Row],
     score: str,
@@ -129,8 +98,20 @@ def write_table(
         f"![best PatternSet]({PICTURE})",
         "",
         f"![best so far]({CURVE})",
+        *_trials_in_words(ledger, _finalists(directory)),
     ]
     write_text(directory / REPORT, "\n".join(lines) + "\n")
+
+
+def _trials_in_words(ledger: LedgerReader, finalists: int) -> list[str]:
+    """The trials as Markdown; reasons come from tasks and stay text."""
+    counts = ", ".join(f"{count} {status}" for status, count in ledger.counts().items())
+    lines = ["", "## Trials", "", f"{counts}. The highest rewards, each of one training:", ""]
+    lines += ["| " + " | ".join(HEADINGS) + " |", "|---:" * len(HEADINGS) + "|"]
+    lines += ["| " + " | ".join(cells) + " |" for cells in highest(ledger, finalists)]
+    if failed := failures(ledger):
+        lines += ["", "What came to nothing:", "", *("- `" + one.replace("`", "'") + "`" for one in told(failed))]
+    return lines
 
 
 def _how(tuning: int) -> str:
@@ -150,20 +131,35 @@ def print_report(console: Console, directory: Path, ledger: LedgerReader, config
     console.print(f"trials: {counts or 'none'}")
     if own := config["task"].get("own_dropout"):
         console.print(printable(f"the network keeps dropout of its own: {', '.join(own)}"), markup=False)
+    for one in told(failures(ledger)):
+        console.print(f"  {one}", markup=False)
     found = best_trial(ledger, _finalists(directory))
     if found is None:
         return
     best, reward = found
-    console.print(f"[bold]Best PatternSet[/bold]: trial {best.number}, reward {reward:.4f}")
+    seeds = len(rewards_of(ledger, best)) if _finalists(directory) > 1 else 1
+    of_what = f"mean over {seeds} new seeds" if seeds > 1 else "of one training"
+    console.print(f"[bold]Best PatternSet[/bold]: trial {best.number}, reward {reward:.4f}, {of_what}")
     table = Table("site", "pattern")
     for site, pattern in best.patterns.items():
         table.add_row(escape(site), summary(pattern).replace("\n", ", "))
     console.print(table)
+    _print_highest(console, highest(ledger, _finalists(directory)))
     if chance := lead(ledger, best, _finalists(directory)):
         console.print(printable(chance), markup=False)
     document = _stored_table(directory)
     if document and document["trial"] == best.number:  # not before: a search at work may have found a better one
         print_table(console, document["rows"], document["score"], document["lower_is_better"], document["tuning"])
+
+
+def _print_highest(console: Console, lines: Sequence[Sequence[str]]) -> None:
+    console.print("[bold]Highest rewards[/bold], each of one training")
+    table = Table()
+    for heading in HEADINGS:
+        table.add_column(heading, justify="right")
+    for cells in lines:
+        table.add_row(*cells)
+    console.print(table)
 
 
 def print_table(console: Console, rows: Sequence[Row], score: str, lower_is_better: bool, tuning: int) -> None:

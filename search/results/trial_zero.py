@@ -40,6 +40,13 @@ def train_trial_zero(
     evaluate(engine, ledger, evaluations, progress)
 
 
+def without_dropout(ledger: LedgerReader) -> list[float]:
+    """Returns the rewards without dropout: on the seeds of the race, where there was one, else that of trial 0."""
+    stored = [ledger.evaluation(NAME, index) for index in range(1 + MOST)]
+    rewards = [metrics["reward"] for metrics in stored if metrics is not None]
+    return rewards[1:] or rewards
+
+
 def lead(ledger: LedgerReader, best: Trial, finalists: int) -> str:
     """Says what the best trial is ahead of no dropout, and whether chance alone could do it; empty without trial 0.
 
@@ -51,11 +58,10 @@ def lead(ledger: LedgerReader, best: Trial, finalists: int) -> str:
         best: The best trial.
         finalists: How many raced at most.
     """
-    stored = [ledger.evaluation(NAME, index) for index in range(1 + MOST)]
-    without = [metrics["reward"] for metrics in stored if metrics is not None]
+    without = without_dropout(ledger)
     if not without:
         return ""
-    earned, without = rewards_of(ledger, best), without[1:] or without  # of the race, both
+    earned = rewards_of(ledger, best)
     figures = f"{statistics.fmean(earned):.4f} against {statistics.fmean(without):.4f} without dropout"
     if min(len(earned), len(without)) < 2:
         return f"One seed tells nothing of chance: {figures}."
