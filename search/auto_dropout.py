@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
-from rich.console import Console
 
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.patterns.checks import check_int
 from tf_autodropout.search.children.model_data import ModelData
-from tf_autodropout.search.core import Engine, Observer
+from tf_autodropout.search.core import Engine
 from tf_autodropout.search.engines.config import EngineConfig
 from tf_autodropout.search.ledger import LedgerReader
 from tf_autodropout.search.results.comparison import Row
@@ -21,7 +20,8 @@ from tf_autodropout.search.results.trial_zero import NAME
 from tf_autodropout.search.run_search import Search, run
 from tf_autodropout.search.search_config import SearchConfig
 from tf_autodropout.search.tasks.model_task import ModelTask
-from tf_autodropout.search.terminal.progress import ProgressLine
+from tf_autodropout.search.terminal.console import make_console
+from tf_autodropout.search.terminal.progress import ProgressLine, check_verbose
 
 
 class AutoDropout:
@@ -42,7 +42,6 @@ class AutoDropout:
         sites: Where patterns may go, see `ModelTask`.
         granularity: Sites that share a decision, see `ModelTask`.
         keep_dropout: False takes out the Dropout layers that the model has.
-        progress: Shows a line of progress.
 
     Raises:
         TypeError: a config that is no `SearchConfig`; from `fit`, an argument that `Model.fit` does not have.
@@ -59,8 +58,8 @@ class AutoDropout:
         ...     model.compile("adam", loss, metrics=["accuracy"])
         ...     return model
         >>> x, y = np.random.rand(64, 8, 8, 1), np.arange(64) % 2
-        >>> search = tad.AutoDropout(build, trials=2, out="runs/example", progress=False)
-        >>> found = search.fit(x, y, validation_data=(x, y), epochs=1)
+        >>> search = tad.AutoDropout(build, trials=2, out="runs/example")
+        >>> found = search.fit(x, y, validation_data=(x, y), epochs=1, verbose=0)
         >>> len(search.results())
         3
 
@@ -81,10 +80,9 @@ class AutoDropout:
         sites: Any = None,
         granularity: str | None = None,
         keep_dropout: bool = True,
-        progress: bool = True,
     ) -> None:
         self._model, self._trials, self._directory = model, trials, Path(out)
-        self._engine, self._seed, self._progress = engine, seed, progress
+        self._engine, self._seed = engine, seed
         if config is not None and not isinstance(config, SearchConfig):
             raise TypeError(f"Expected 'config' to be a SearchConfig or None. Received: config={config!r}")
         self._config = replace(config or SearchConfig(), trial_zero=True)
@@ -93,7 +91,9 @@ class AutoDropout:
         self._task: ModelTask | None = None
         self._targets = False
 
-    def fit(self, x: Any = None, y: Any = None, validation_data: Any = None, **fit: Any) -> Search:
+    def fit(
+        self, x: Any = None, y: Any = None, validation_data: Any = None, verbose: int | str = "auto", **fit: Any
+    ) -> Search:
         """Searches; goes on where an earlier call with the same arguments stopped.
 
         Args:
@@ -101,6 +101,8 @@ class AutoDropout:
                 last two, or a tuple. A dataset that shuffles, or one for several processes, is best given so.
             y: Targets, for arrays.
             validation_data: A tuple of arrays, a dataset, or a function that returns one.
+            verbose: 0 shows nothing; 1 and "auto" one line that changes in place, on terminals and in notebooks; 2 a
+                line for each training.
             **fit: Further arguments of `Model.fit`, and `steps` instead of `epochs`.
 
         Returns:
@@ -111,9 +113,10 @@ class AutoDropout:
             ValueError: something wrong with model, data, objective or sites, before anything is trained. `LedgerError`,
                 a `ValueError`: the directory holds another run.
         """
+        check_verbose(verbose)
         self._targets = y is not None
         self._task = ModelTask(self._model, x, y, validation_data, **self._of_task, **fit)
-        return self._run(self._task, self._config)
+        return self._run(self._task, self._config, verbose)
 
     @property
     def best_patterns(self) -> PatternSet:
@@ -148,7 +151,9 @@ class AutoDropout:
         finally:
             reader.close()
 
-    def compare(self, test_data: Any, seeds: int = 6, tuning: int | None = None) -> tuple[Row, ...]:
+    def compare(
+        self, test_data: Any, seeds: int = 6, tuning: int | None = None, verbose: int | str = "auto"
+    ) -> tuple[Row, ...]:
         """Retrains the best PatternSet and its opponents on the same fresh seeds; scores them on test data.
 
         The opponents: no dropout, the classics tuned on validation, random PatternSets, and TrivialPattern. What was
@@ -158,6 +163,7 @@ class AutoDropout:
             test_data: As `validation_data` of `fit`.
             seeds: Number of fresh seeds.
             tuning: Trainings that tune the classics; None for as many as there are trials, 0 for their usual rates.
+            verbose: As for `fit`.
 
         Returns:
             A `Row` for the best PatternSet and each opponent: `name`, and the scores `valid` and `test`, one a seed.
@@ -167,15 +173,23 @@ class AutoDropout:
         """
         task = self._fitted_task()
         check_int("seeds", seeds, 1)
+        check_verbose(verbose)
         task.test_data = ModelData.of(test_data, "test_data", targets=self._targets)
-        return self._run(task, replace(self._config, fresh_seeds=seeds, tuning=tuning)).rows
+        return self._run(task, replace(self._config, fresh_seeds=seeds, tuning=tuning), verbose).rows
 
-    def _run(self, task: ModelTask, config: SearchConfig) -> Search:
-        console = Console()
-        observers: list[Observer] = []
-        if self._progress:
-            observers = [ProgressLine(console, f"{self._trials} trials, into {self._directory}", self._trials)]
-        return run(task, self._trials, self._directory, self._engine, config, self._seed, observers=observers)
+    def _run(self, task: ModelTask, config: SearchConfig, verbose: int | str) -> Search:
+        title = f"{self._trials} trials, into {self._directory}"
+        with ProgressLine(make_console(), title, self._trials, verbose) as line:
+            return run(
+                task,
+                self._trials,
+                self._directory,
+                self._engine,
+                config,
+                self._seed,
+                observers=[line],
+                progress=line.training,
+            )
 
     def _fitted_task(self) -> ModelTask:
         if self._task is None:

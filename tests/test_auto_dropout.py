@@ -19,7 +19,7 @@ QUICK = SearchConfig("random", finalists=2)
 
 
 def auto(out: Path, model: Any = convnet, **given: Any) -> tad.AutoDropout:
-    return tad.AutoDropout(model, out=out, **{"trials": 3, "config": QUICK, "progress": False} | given)
+    return tad.AutoDropout(model, out=out, **{"trials": 3, "config": QUICK} | given)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[tad.AutoDropout,
 
     stopped = auto(out)
 
-    def run_stopped(task: Any, config: Any) -> Any:
+    def run_stopped(task: Any, config: Any, verbose: Any) -> Any:
         return tad.search.run(task, 3, out, None, config, observers=[Stops()])
 
     stopped._run = run_stopped  # type: ignore[method-assign]
@@ -79,6 +79,25 @@ def test_the_comparison_is_on_test_data_and_nothing_is_trained_twice(searched: A
     before = LedgerReader(found.directory).evaluation("no dropout", 0)
     assert search.compare((X[:16], Y[:16]), seeds=1, tuning=2) == rows
     assert LedgerReader(found.directory).evaluation("no dropout", 0) == before
+
+
+def test_it_says_how_far_it_is_as_keras_does(searched: Any, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    _, found = searched
+    capsys.readouterr()
+    auto(found.directory).fit(**DATA, epochs=2, verbose=0)
+    assert capsys.readouterr() == ("", "")
+    auto(found.directory).fit(**DATA, epochs=2)
+    title = f"3 trials, into {found.directory}, going on after 3 finished"
+    assert " ".join(capsys.readouterr().out.split()) == title
+    auto(tmp_path / "run", trials=2).fit(**DATA, epochs=1, verbose=2)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "no dropout, as trial 0"
+    assert any(line.startswith("2/2  trial 2: reward ") for line in lines)
+    assert lines[-1].startswith("retraining ")
+    for verbose in ("loud", 3, True, None):
+        with pytest.raises(ValueError, match="Invalid value for 'verbose'. Expected 'auto', 0, 1 or 2"):
+            auto(tmp_path / "none").fit(**DATA, verbose=verbose)
+    assert not (tmp_path / "none").exists()
 
 
 def test_other_data_is_another_run_and_what_needs_fit_says_so(searched: Any, tmp_path: Path) -> None:

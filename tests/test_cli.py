@@ -65,6 +65,20 @@ def test_the_same_command_after_the_end_changes_no_trial(finished) -> None:
     done = call(*SMALL, "--out", str(out))
     assert (done.returncode, done.stderr) == (0, "")
     assert LedgerReader(out).trials() == before
+    assert "going on after 3 finished" in done.stdout
+    assert "fresh seeds" in done.stdout
+
+
+def test_quiet_leaves_the_result_alone(finished) -> None:
+    out, _ = finished
+    done = call("resume", str(out), "--quiet")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("pydoc, searcher thompson")
+    assert "Retrained on 2 fresh seeds" in done.stdout
+    for progress in ("going on", "trial 1:", "retraining", "3/3"):
+        assert progress not in done.stdout
+    quiet = {name for name, command in cli.cli.commands.items() if any(one.name == "quiet" for one in command.params)}
+    assert quiet == {"search", "resume", "train", "report", "analyse", "reproduce"}  # whatever shows progress
 
 
 def test_report_and_plot(finished, tmp_path: Path) -> None:
@@ -217,6 +231,6 @@ def test_resume_goes_on_in_the_precision_of_the_run(tmp_path: Path, monkeypatch:
     kept = {"task": "digits", "trials": 4, "seed": 0, "settings": {}, "searcher": "random"}
     Ledger(tmp_path / "run", {"task": {"name": "digits"}}, kept | {"precision": "bfloat16"}).close()
     heard: list[tuple[EngineConfig, dict[str, object]]] = []
-    monkeypatch.setattr(cli, "_search", lambda out, engine, **arguments: heard.append((engine, arguments)))
+    monkeypatch.setattr(cli, "_search", lambda out, engine, quiet, **arguments: heard.append((engine, arguments)))
     cli.cli(["resume", str(tmp_path / "run"), "--engine", "processes", "--trials", "9"], standalone_mode=False)
     assert heard == [(EngineConfig("processes", precision="bfloat16"), kept | {"trials": 9, "warm_start": False})]

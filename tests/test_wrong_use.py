@@ -35,7 +35,7 @@ X, Y = np.zeros((8, 8, 8, 1), "float32"), np.zeros((8, 2), "float32")
     ],
 )
 def test_validation_data_is_told_before_the_model_is_built(fit: dict[str, Any], message: str, tmp_path: Path) -> None:
-    search = tad.AutoDropout(build, out=tmp_path / "run", progress=False)
+    search = tad.AutoDropout(build, out=tmp_path / "run")
     with pytest.raises((TypeError, ValueError), match=message):
         search.fit(X, Y, **fit)
     assert not (tmp_path / "run").exists()

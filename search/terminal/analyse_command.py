@@ -3,27 +3,25 @@
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.markdown import Markdown
-from rich.markup import escape
 
-from tf_autodropout.search.terminal.quiet import quiet_tensorflow
+from tf_autodropout.search.terminal.console import make_console
+from tf_autodropout.search.terminal.quiet import quiet_option, quiet_tensorflow
+from tf_autodropout.search.terminal.words_line import WordsLine
 
 
 @click.command()
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Trainings of each variation.")
-def analyse(directory: Path, seeds: int) -> None:
+@quiet_option
+def analyse(directory: Path, seeds: int, quiet: bool) -> None:
     """Retrain the best PatternSet of the run in DIR with sites left out, moved and made uniform, on paired seeds."""
-    console = Console()
-    status = console.status("loading TensorFlow")
-    with status, quiet_tensorflow():
+    console = make_console()
+    line = WordsLine(console, quiet)
+    with quiet_tensorflow(), line:
         from tf_autodropout.search.analysis.analyse import PICTURE, TABLE
         from tf_autodropout.search.analysis.analyse import analyse as run_analysis
 
-        def tell(text: str) -> None:
-            status.update(escape(text))
-
-        run_analysis(directory, seeds, tell=tell)
+        run_analysis(directory, seeds, tell=line.tell)
     console.print(Markdown((directory / TABLE).read_text("utf-8")))
     console.print(f"written: {directory / TABLE}, {directory / PICTURE}", markup=False, soft_wrap=True)

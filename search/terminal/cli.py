@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.markup import escape
 
 from tf_autodropout.patterns.checks import printable
 from tf_autodropout.search.engines.config import EngineConfig
@@ -18,13 +16,16 @@ from tf_autodropout.search.search_config import SearchConfig
 from tf_autodropout.search.space import GRANULARITIES
 from tf_autodropout.search.tasks.registry import check_task
 from tf_autodropout.search.terminal.analyse_command import analyse
+from tf_autodropout.search.terminal.console import make_console
 from tf_autodropout.search.terminal.doctor import doctor
 from tf_autodropout.search.terminal.engine_options import engine_options, place_options
-from tf_autodropout.search.terminal.quiet import quiet_tensorflow
+from tf_autodropout.search.terminal.progress import ProgressLine
+from tf_autodropout.search.terminal.quiet import quiet_option, quiet_tensorflow
 from tf_autodropout.search.terminal.recipe_commands import recipes, reproduce
 from tf_autodropout.search.terminal.report import print_report, report
 from tf_autodropout.search.terminal.search_options import search_options
 from tf_autodropout.search.terminal.sections import SectionCommand
+from tf_autodropout.search.terminal.step_line import StepLine
 from tf_autodropout.search.terminal.stored_arguments import stored_arguments
 from tf_autodropout.search.terminal.task_options import task_list, task_options
 from tf_autodropout.search.terminal.template import template
@@ -52,6 +53,7 @@ def cli() -> None:
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seeds everything.")
 @click.option("--granularity", type=click.Choice(GRANULARITIES), help="Sites that share one decision.  [task's own]")
 @_RETRY
+@quiet_option
 @search_options
 @task_options
 @engine_options
@@ -61,6 +63,7 @@ def search(
     trials: int,
     seed: int,
     retry_failed: bool,
+    quiet: bool,
     config: SearchConfig,
     engine: EngineConfig,
     **task_settings: Any,
@@ -69,20 +72,21 @@ def search(
     settings = {name: value for name, value in task_settings.items() if value is not None}
     task = _resolved(task)
     if engine.follows:
-        _follow(task, settings, engine)
+        _follow(task, settings, engine, quiet)
         return
     check_directory(out)
     own = {"trial_zero": config.trial_zero or ":" in task}  # a network that nobody has searched yet
     arguments = {"task": task, "trials": trials, "seed": seed, "settings": settings, "retry_failed": retry_failed}
-    _search(out, engine, **arguments, **config.to_dict() | own)
+    _search(out, engine, quiet, **arguments, **config.to_dict() | own)
 
 
 @cli.command(cls=SectionCommand)
 @click.argument("directory", metavar="DIR", type=_PATH)
 @click.option("--trials", type=click.IntRange(1), help="Trials of the whole run, to make more.  [as before]")
 @_RETRY
+@quiet_option
 @place_options
-def resume(directory: Path, trials: int | None, retry_failed: bool, engine: EngineConfig) -> None:
+def resume(directory: Path, trials: int | None, retry_failed: bool, quiet: bool, engine: EngineConfig) -> None:
     """Go on with the search in DIR; everything else is as it was begun, but it may go on elsewhere."""
     arguments = stored_arguments(directory)
     if trials is not None and trials < arguments["trials"]:
@@ -92,10 +96,10 @@ def resume(directory: Path, trials: int | None, retry_failed: bool, engine: Engi
     arguments = {"warm_start": False} | arguments  # of a run that was begun before there was one
     engine = replace(engine, precision=arguments.pop("precision", "float32"))
     if engine.follows:
-        _follow(arguments["task"], arguments["settings"], engine)
+        _follow(arguments["task"], arguments["settings"], engine, quiet)
         return
     changed = ({"trials": trials} if trials else {}) | ({"retry_failed": True} if retry_failed else {})
-    _search(directory, engine, **arguments | changed)
+    _search(directory, engine, quiet, **arguments | changed)
 
 
 @cli.command()
@@ -106,43 +110,35 @@ def export(directory: Path, file: Path) -> None:
     from tf_autodropout.search.ledger.export import export_trials
 
     count, card = export_trials(directory, file)
-    Console().print(f"written: {file}, {count} trials, and {card}", markup=False, soft_wrap=True)
+    make_console().print(f"written: {file}, {count} trials, and {card}", markup=False, soft_wrap=True)
 
 
 for _command in (report, doctor, recipes, reproduce, analyse):
     cli.add_command(_command)
 
 
-def _search(out: Path, engine: EngineConfig, **arguments: Any) -> None:
+def _search(out: Path, engine: EngineConfig, quiet: bool, **arguments: Any) -> None:
     """A search with a live line that ends with the table; `arguments` are those of `run`."""
-    console = Console()
+    console = make_console()
     trials = arguments["trials"]
     name, seed = Path(arguments["task"]).name, arguments["seed"]
     title = f"{name}: {trials} trials by {arguments['searcher']}, seed {seed}, into {out}"
-    status = console.status("loading TensorFlow")
-    with status, quiet_tensorflow(), temporary_files_in_block():
+    line = ProgressLine(console, title, trials, verbose=0 if quiet else "auto")
+    with quiet_tensorflow(), line, temporary_files_in_block():
         from tf_autodropout.search.run_search import run
         from tf_autodropout.search.terminal.interrupt import Interrupt
-        from tf_autodropout.search.terminal.progress import ProgressLine
 
         interrupt = Interrupt()
 
-        def retraining(name: str) -> None:
+        def training(words: str) -> None:
             interrupt.check()
-            status.start()
-            status.update(f"retraining: {escape(printable(name))}")
+            line.training(words)
 
-        run(
-            out=out,
-            engine=engine,
-            **arguments,
-            observers=[ProgressLine(console, title, trials, before=status), interrupt],
-            progress=retraining,
-        )
+        run(out=out, engine=engine, **arguments, observers=[line, interrupt], progress=training)
         interrupt.restore()
-        status.stop()
+    if not quiet:
         console.print()
-        print_report(console, out)
+    print_report(console, out)
     files = sorted(path.name for path in out.iterdir() if not path.name.startswith("ledger.sqlite-"))
     console.print(printable(f"\nin {out}: {', '.join(files)}"), markup=False)
 
@@ -156,23 +152,22 @@ def _search(out: Path, engine: EngineConfig, **arguments: Any) -> None:
 @click.option("--patterns", "file", type=_FILE, help="A saved PatternSet, such as best.json.  [no dropout]")
 @click.option("--out", type=_PATH, help="New directory for result.json and patterns.json.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seeds everything.")
+@quiet_option
 @task_options
-def train(task: str, file: Path | None, out: Path | None, seed: int, **task_settings: Any) -> None:
+def train(task: str, file: Path | None, out: Path | None, seed: int, quiet: bool, **task_settings: Any) -> None:
     """Trains one child with a live line."""
     from tf_autodropout.patterns import PatternSet
 
     settings = {name: value for name, value in task_settings.items() if value is not None}
     task = _resolved(task)
     patterns = PatternSet.load(file) if file else PatternSet({})
-    console = Console()
-    status = console.status("loading TensorFlow")
-    with status, quiet_tensorflow(), temporary_files_in_block():
+    console = make_console()
+    line = StepLine(console, quiet)
+    with quiet_tensorflow(), line, temporary_files_in_block():
         from tf_autodropout.search.terminal.interrupt import Interrupt
-        from tf_autodropout.search.terminal.step_line import StepLine
         from tf_autodropout.search.train_child import train_child
 
         interrupt = Interrupt()
-        line = StepLine(console, before=status)
 
         def hear(step: int, steps: int, loss: float) -> None:
             interrupt.check()
@@ -184,13 +179,12 @@ def train(task: str, file: Path | None, out: Path | None, seed: int, **task_sett
             print("stopped; the same command begins anew", file=sys.stderr)
             sys.exit(_EXIT_STOPPED)
         finally:
-            line.close()
             interrupt.restore()
     console.print(f"{trained.score}: {trained.test:.2f}, on validation {trained.valid:.2f}, {trained.seconds:.0f} s")
     for sample in trained.samples:
         console.print()
         for name, text in sample.items():
-            console.print(printable(f"{name:12}{text}"), markup=False, highlight=False)
+            console.print(printable(f"{name:12}{text}"), markup=False)
     if out:
         files = ", ".join(sorted(path.name for path in out.iterdir()))
         console.print(printable(f"in {out}: {files}"), markup=False)
@@ -207,7 +201,7 @@ def init(file: Path) -> None:
             new.write(template(file.name))
     except FileExistsError:
         raise ValueError(f"{file} exists; name a new file") from None
-    Console().print(f"written: {file}\ntf-autodropout search {file}:build --out runs/{file.stem}", markup=False)
+    make_console().print(f"written: {file}\ntf-autodropout search {file}:build --out runs/{file.stem}", markup=False)
 
 
 def _resolved(task: str) -> str:
@@ -217,9 +211,9 @@ def _resolved(task: str) -> str:
     return f"{Path(place).resolve()}:{function}" if place.endswith(".py") else task
 
 
-def _follow(task: str, settings: dict[str, Any], engine: EngineConfig) -> None:
+def _follow(task: str, settings: dict[str, Any], engine: EngineConfig, quiet: bool) -> None:
     """Trains along with the first worker, which has the search and its directory."""
-    console = Console()
+    console = make_console(quiet=quiet)
     console.print(f"{task}: training along with the first worker of the strategy")
     with quiet_tensorflow(), temporary_files_in_block():
         from tf_autodropout.search.engines.multi_worker import follow
@@ -253,11 +247,11 @@ def plot(file: Path, out: Path | None, side: int, seed: int) -> None:
         if site in shapes and isinstance(shape, list) and len(shape) == len(shapes[site]):
             shapes[site] = tuple(shape)
     with quiet_tensorflow():
-        from tf_autodropout.search.results.report import save_figure
+        from tf_autodropout.search.results.curve import save_figure
         from tf_autodropout.visualize import plot as draw
 
         save_figure(draw(patterns, shapes, seed=seed), target)
-    Console().print(f"written: {target}", markup=False)
+    make_console().print(f"written: {target}", markup=False)
 
 
 def main() -> None:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import click
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from rich.console import Console
 
+from tf_autodropout.search.terminal.console import make_console
 from tf_autodropout.search.terminal.quiet import quiet_tensorflow
 
 _NAME = "tf_autodropout"
@@ -26,7 +26,7 @@ _STANDS_FOR = {"tensorflow": "tensorflow-tpu"}  # on a TPU VM there is no plain 
 @click.command()
 def doctor() -> None:
     """Say what is installed, which devices there are, and what is missing for what; exit code 1 if it cannot run."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console(soft_wrap=True)
     console.print(
         f"{_NAME} {importlib.metadata.version(_NAME)}, Python {platform.python_version()}, {platform.platform()}"
     )

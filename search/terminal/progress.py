@@ -1,78 +1,128 @@
-"""The live line of a search: trials done, best, baseline, time left."""
+"""What is seen of a search while it runs: trials, best, baseline, time left, speed."""
 
-from collections.abc import Mapping
-from typing import Any
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.status import Status
 
 from tf_autodropout.patterns.checks import printable
-from tf_autodropout.search import core
-from tf_autodropout.search.core import INPUT_SHARE, STOPPED_AT, Observer, Trial
+from tf_autodropout.search.core import STOPPED_AT, Observer, Status, Trial
+from tf_autodropout.search.terminal.figures import Figures, span
+from tf_autodropout.search.terminal.live_line import Line, LiveLine, Part, can_live
+
+VERBOSE = ("auto", 0, 1, 2)
+_SPARK = 10  # characters
+
+
+def check_verbose(verbose: Any) -> None:
+    """Raises `ValueError` unless it is one of those of Keras."""
+    if isinstance(verbose, bool) or verbose not in VERBOSE:
+        raise ValueError(f"Invalid value for 'verbose'. Expected 'auto', 0, 1 or 2. Received: verbose={verbose!r}")
 
 
 class ProgressLine(Observer):
-    """Keeps one line up to date on a terminal; elsewhere prints a line for each trial.
+    """Keeps one line up to date on a terminal and in a notebook; elsewhere prints a line for each training.
+
+    As a context it shows what goes on before the first and after the last trial too.
 
     Args:
         console: Where to write.
         title: Printed once, when the search begins.
         total: Number of trials of the run.
-        before: What the line takes over from on the terminal.
+        verbose: As in Keras: 0 nothing, 1 and "auto" the line, 2 a line for each training everywhere.
+        clock: Seconds.
     """
 
-    def __init__(self, console: Console, title: str, total: int, before: Status | None = None) -> None:
-        self._console, self._title, self._total, self._before = console, title, total, before
-        self._done, self._best, self._baseline = 0, None, None  # type: tuple[int, float | None, float | None]
-        self._input_share: float | None = None
-        self._progress = Progress(
-            TextColumn("trials"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._task = self._progress.add_task("trials", total=total, note="")
+    def __init__(
+        self,
+        console: Console,
+        title: str,
+        total: int,
+        verbose: int | str = "auto",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        check_verbose(verbose)
+        self._console, self._title, self._clock = console, title, clock
+        self._lives = verbose in ("auto", 1) and can_live(console)
+        self._speaks = verbose != 0
+        self._figures = Figures(total, clock)
+        self._trials = LiveLine(console, self._line)
+        self._around = LiveLine(console, self._line_around, transient=True)
+        self._words, self._since, self._after = "getting ready", clock(), 0
+        self._over = False
+
+    def __enter__(self) -> Self:
+        if self._lives:
+            self._around.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+        self._around.stop()
+
+    def training(self, words: str) -> None:
+        """Tells of a training that is no trial: before them, or after."""
+        self._after += self._over
+        self._words, self._since = f"retraining {self._after}: {words}" if self._over else words, self._clock()
+        if self._lives:
+            self._around.start()
+            self._around.refresh()
+        elif self._speaks:
+            self._print(self._words)
 
     def resumed(self, final: int, best: float | None, baseline: float | None) -> None:
-        self._done, self._best, self._baseline = final, best, baseline
-        if self._before:
-            self._before.stop()
+        self._figures.begin(final, best, baseline)
+        self._around.stop()
         going_on = f", going on after {final} finished" if final else ""
-        self._console.print(printable(f"{self._title}{going_on}"), markup=False, highlight=False)
-        self._progress.start()
-        # Trials of an earlier session tell nothing of this one's speed.
-        self._progress.update(self._task, completed=self._done, note=self._note())
+        self._print(f"{self._title}{going_on}")
+        if self._lives:
+            self._trials.start()
 
     def trial_finished(self, trial: Trial) -> None:
-        self._done += 1
-        if trial.status is core.Status.FINISHED and trial.reward is not None:
-            self._best = trial.reward if self._best is None else max(self._best, trial.reward)
-        self._input_share = trial.metrics.get(INPUT_SHARE, self._input_share)
-        self._progress.update(self._task, completed=self._done, note=self._note())
-        if trial.status not in (core.Status.FINISHED, core.Status.STOPPED):
-            reason = printable(str(trial.metrics.get("error")))
-            self._console.print(f"trial {trial.number} {trial.status}: {reason}", markup=False)
-        elif not self._console.is_terminal:
+        self._figures.add(trial)
+        self._trials.refresh()
+        if trial.status not in (Status.FINISHED, Status.STOPPED):
+            self._print(f"trial {trial.number} {trial.status}: {trial.metrics.get('error')}")
+        elif not self._lives:
             outcome = f"reward {trial.reward:.4f}"
-            if trial.status is core.Status.STOPPED:
+            if trial.status is Status.STOPPED:
                 outcome = f"ended after {trial.metrics[STOPPED_AT]:.0%}, expected {outcome}"
-            self._console.print(f"{self._done}/{self._total}  trial {trial.number}: {outcome}  {self._note()}")
+            count, *others = (part.text for part in self._line().parts if part.text.isascii() and part.text)
+            self._print(_GAP.join([count, f"trial {trial.number}: {outcome}", *others]))
 
     def updated(self, version: int, metrics: Mapping[str, Any]) -> None:
-        self._baseline = metrics.get("baseline", self._baseline)
-        self._progress.update(self._task, note=self._note())
+        self._figures.baseline = metrics.get("baseline", self._figures.baseline)
+        self._trials.refresh()
 
     def close(self) -> None:
-        self._progress.stop()
+        self._trials.stop()
+        self._over = True
 
-    def _note(self) -> str:
-        best = "-" if self._best is None else f"{self._best:.4f}"
-        baseline = "-" if self._baseline is None else f"{self._baseline:.4f}"
-        reading = "" if self._input_share is None else f"  input {min(self._input_share, 1):.0%}"
-        return f"best {best}  baseline {baseline}{reading}"
+    def _print(self, text: str) -> None:
+        if self._speaks:
+            self._console.print(printable(text), markup=False)
+
+    def _line(self) -> Line:
+        now = self._figures
+        left, speed, share = now.left, now.an_hour, now.input_share
+        time_of = f"in {span(now.elapsed)}" if now.done >= now.total else "" if left is None else f"{span(left)} left"
+        parts = (
+            Part(f"{now.done}/{now.total}", 0, "bold"),
+            Part(now.sparkline(_SPARK), 3),
+            Part("" if now.best is None else f"best {now.best:.4f}", 1, "bold"),
+            Part("" if now.baseline is None else f"baseline {now.baseline:.4f}", 5),
+            Part(time_of, 2),
+            Part("" if speed is None else f"{speed:.{0 if speed >= 10 else 1}f}/h", 4),
+            Part("" if share is None else f"input {min(share, 1):.0%}", 6),
+        )
+        return Line(parts, now.done / now.total)
+
+    def _line_around(self) -> Line:
+        return Line((Part(self._words, 0), Part(span(self._clock() - self._since), 1)))
+
+
+_GAP = "  "

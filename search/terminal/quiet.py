@@ -1,10 +1,14 @@
-"""Keeps the chatter of TensorFlow's C++ libraries off the terminal, and in a file."""
+"""What keeps quiet: the chatter of TensorFlow's C++ libraries always, progress with `--quiet`."""
 
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import click
+
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress, only the result.")
 
 
 @contextmanager

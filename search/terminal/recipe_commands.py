@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tf_autodropout.search.terminal.quiet import quiet_tensorflow
+from tf_autodropout.search.terminal.console import make_console
+from tf_autodropout.search.terminal.quiet import quiet_option, quiet_tensorflow
+from tf_autodropout.search.terminal.words_line import WordsLine
 
 _TABLES = ("table1", "table2", "table3", "table4")
 _SCALES = ("tiny", "small", "full")
@@ -17,12 +18,12 @@ _SCALES = ("tiny", "small", "full")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 def recipes(names: tuple[str, ...]) -> None:
     """List the rows of the paper's tables, or show every number of the recipes NAME with its source."""
-    console = Console()
+    console = make_console()
 
     def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print(text, markup=False, soft_wrap=True)
 
-    with console.status("loading TensorFlow"), quiet_tensorflow():
+    with quiet_tensorflow(), WordsLine(console):
         from tf_autodropout.search.recipes.registry import RECIPES, find
 
         shown = [find(name) for name in names]
@@ -56,6 +57,7 @@ def recipes(names: tuple[str, ...]) -> None:
 @click.option("--rows", multiple=True, help="Names or globs of rows, such as 'cifar10/*'.  [all but searches]")
 @click.option("--patterns", help="A PatternSet: file, directory of a run, or preset.  [the search's in --out]")
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Trainings of each row.")
+@quiet_option
 def reproduce(
     table: str,
     out: Path,
@@ -64,29 +66,19 @@ def reproduce(
     rows: tuple[str, ...],
     patterns: str | None,
     seeds: int,
+    quiet: bool,
 ) -> None:
     """Train the rows of TABLE, table1 to table4, that the data at hand allow; after a stop the same command goes on."""
     if data_dir is None and scale != "tiny":
         raise click.UsageError(f"--scale {scale} needs --data-dir, where the data sets are")
-    console = Console()
-    status = console.status("loading TensorFlow")
-    with status, quiet_tensorflow():
+    console = make_console()
+    line = WordsLine(console, quiet)
+    with quiet_tensorflow(), line:
         from tf_autodropout.search.recipes.paper_table import head, table_lines
         from tf_autodropout.search.recipes.registry import of_table
         from tf_autodropout.search.recipes.reproduce import reproduce as run_table
 
-        current = ""
-
-        def tell(text: str) -> None:
-            nonlocal current
-            current = text
-            console.print(text, markup=False, soft_wrap=True)
-            status.update(escape(text))
-
-        def hear(step: int, steps: int, loss: float) -> None:
-            status.update(escape(f"{current}: step {step} of {steps}, loss {loss:.3f}"))
-
-        results = run_table(table, out, data_dir, scale, rows, patterns, seeds, tell, hear)
+        results = run_table(table, out, data_dir, scale, rows, patterns, seeds, line.tell, line.step)
     for heading, lines in table_lines(of_table(table), results):
         shown = Table(title=heading, title_justify="left")
         for name in head():

@@ -7,7 +7,8 @@ import click
 from rich.console import Console
 
 from tf_autodropout.search.ledger import LedgerReader, stored_config
-from tf_autodropout.search.terminal.quiet import quiet_tensorflow
+from tf_autodropout.search.terminal.console import make_console
+from tf_autodropout.search.terminal.quiet import quiet_option, quiet_tensorflow
 
 PAGE = "report.html"
 _PATH = click.Path(path_type=Path)
@@ -23,9 +24,10 @@ _PATH = click.Path(path_type=Path)
     metavar="SECONDS",
     help="Write the page again every so many seconds, and let it load itself, until the run is complete.",
 )
-def report(directory: Path, html: bool, out: Path | None, watch: float | None) -> None:
+@quiet_option
+def report(directory: Path, html: bool, out: Path | None, watch: float | None, quiet: bool) -> None:
     """Show the state of a run: trials, best PatternSet, final table; with --html as a page, also while it runs."""
-    console = Console()
+    console = make_console()
     if not html:
         if out or watch:
             raise click.UsageError(f"{'--out' if out else '--watch'} needs --html.")
@@ -35,7 +37,7 @@ def report(directory: Path, html: bool, out: Path | None, watch: float | None) -
 
     target = out or directory / PAGE
     page(directory)  # says what is wrong with the directory before anything of the file
-    if watch:
+    if watch and not quiet:
         console.print(f"{target}: written every {watch:g} s until the run is complete; Ctrl-C ends it", markup=False)
     try:
         write_page(directory, target, watch)
