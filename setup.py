@@ -1,14 +1,46 @@
 """Packaging: the three top-level folders install as one import package."""
 
+import os
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.sdist import sdist
+
+# Where the files of a release can be read, such as https://github.com/NAME/tf_autodropout: who publishes one says so.
+ADDRESS = os.environ.get("TF_AUTODROPOUT_ADDRESS", "").rstrip("/")
+VERSION = re.search(
+    r'__version__ = "(.+)"', Path(__file__).with_name("tf_autodropout").joinpath("version.py").read_text()
+)[1]
+
+
+def readme(text: str, address: str) -> str:
+    """The README where its relative links lead nowhere: they become absolute, or without an address plain text."""
+    files, pictures = f"{address}/blob/v{VERSION}/", f"{address}/raw/v{VERSION}/"
+    relative = r"\((?!https?:|#)([^)\s]+)\)"
+    if not address:
+        text = re.sub(rf"!\[[^]]*\]{relative}\n*", "", text)
+        return re.sub(rf"\[([^]]*)\]{relative}", r"\1", text)
+    text = re.sub(rf"(!\[[^]]*\]){relative}", rf"\1({pictures}\2)", text)
+    return re.sub(rf"(?<!!)(\[[^]]*\]){relative}", rf"\1({files}\2)", text)
+
 
 FOLDERS = {
     "tf_autodropout": "tf_autodropout",
     "tf_autodropout.models": "models",
     "tf_autodropout.search": "search",
 }
+
+
+class SourceDistribution(sdist):
+    """With the two links by which a checkout imports as one package: its tests run where it was unpacked."""
+
+    def make_release_tree(self, base_dir: str, files: list[str]) -> None:
+        """Writes what goes into the archive."""
+        super().make_release_tree(base_dir, files)
+        for name in ("models", "search"):
+            Path(base_dir, "tf_autodropout", name).symlink_to(f"../{name}")
+
 
 packages = [
     ".".join(filter(None, (name, sub)))
@@ -65,14 +97,15 @@ DEVELOPMENT = [
 
 setup(
     name="tf_autodropout",
-    version="0.1.0",
+    version=VERSION,
     description="AutoDropout for TensorFlow: structured dropout patterns, and the search that learns them",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=readme(Path(__file__).with_name("README.md").read_text(encoding="utf-8"), ADDRESS),
     long_description_content_type="text/markdown",
     author="The authors of tf_autodropout",
     license="Apache-2.0",
     keywords=["dropout", "regularization", "AutoDropout", "AutoML", "TensorFlow", "Keras"],
-    project_urls={"Paper": "https://arxiv.org/abs/2101.01761"},
+    project_urls={"Paper": "https://arxiv.org/abs/2101.01761"}
+    | ({"Source": ADDRESS, "Changelog": f"{ADDRESS}/blob/v{VERSION}/CHANGELOG.md"} if ADDRESS else {}),
     classifiers=[
         "Development Status :: 4 - Beta",
         "Intended Audience :: Developers",
@@ -86,6 +119,7 @@ setup(
         "Typing :: Typed",
     ],
     python_requires=">=3.11,<3.14",  # TensorFlow 2.21 has no wheels for 3.14
+    cmdclass={"sdist": SourceDistribution},
     packages=packages,
     package_dir=FOLDERS,
     package_data={

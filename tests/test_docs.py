@@ -136,7 +136,8 @@ def test_the_site_builds_without_a_warning_and_its_links_lead_somewhere(site: Pa
 
 
 @pytest.mark.slow
-def test_axe_finds_nothing_on_the_first_page_and_nothing_is_fetched_from_elsewhere(site: Path) -> None:
+@pytest.mark.parametrize("page", ["index.html", "api.html"])
+def test_axe_finds_nothing_and_nothing_is_fetched_from_elsewhere(site: Path, page: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe looks at the page")
     script = next(Path(axe.__file__).parent.glob("*.js")).read_text("utf-8")
     with browser() as chromium:
@@ -145,7 +146,7 @@ def test_axe_finds_nothing_on_the_first_page_and_nothing_is_fetched_from_elsewhe
                 see = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
                 fetched: list[str] = []
                 see.on("request", lambda request, fetched=fetched: fetched.append(request.url))
-                see.goto((site / "index.html").as_uri())
+                see.goto((site / page).as_uri())
                 see.wait_for_timeout(500)
                 see.evaluate(script)
                 found = see.evaluate("axe.run().then((all) => all.violations.map((o) => [o.id, o.nodes[0].html]))")

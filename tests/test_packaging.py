@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import os
+import re
 import runpy
 import shlex
 import shutil
@@ -14,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from unittest import mock
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -42,6 +44,37 @@ def test_the_version_is_one() -> None:
     assert setup.call_args.kwargs["version"] == tf_autodropout.__version__
 
 
+def metadata_of(address: str, monkeypatch: pytest.MonkeyPatch) -> dict:
+    monkeypatch.setenv("TF_AUTODROPOUT_ADDRESS", address)
+    with mock.patch("setuptools.setup") as setup:
+        runpy.run_path(str(ROOT / "setup.py"))
+    return setup.call_args.kwargs
+
+
+LINK = re.compile(r"\]\(([^)]+)\)")
+
+
+def test_the_readme_of_a_release_has_no_link_that_leads_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = (ROOT / "README.md").read_text("utf-8")
+    relative = [link for link in LINK.findall(here) if "://" not in link]
+    assert len(relative) > 12
+    told = metadata_of("https://example.org/tf_autodropout/", monkeypatch)
+    links = LINK.findall(told["long_description"])
+    assert len(links) == len(LINK.findall(here))
+    for link in links:
+        assert link.startswith("https://")
+        if "/v" in link and "example.org" in link:
+            kind, _, path = link.removeprefix("https://example.org/tf_autodropout/").partition(f"/v{told['version']}/")
+            assert (ROOT / path).is_file()
+            assert kind == ("raw" if path.endswith(".png") else "blob")
+    assert told["project_urls"]["Source"] == "https://example.org/tf_autodropout"
+    told = metadata_of("", monkeypatch)
+    assert [link for link in LINK.findall(told["long_description"]) if "://" not in link] == []
+    assert "Source" not in told["project_urls"]
+    assert "in two minutes" in told["long_description"]  # the words stay
+    assert "![" not in told["long_description"]
+
+
 def build(tree: Path, what: str) -> Path:
     """Builds a wheel or an sdist of a tree."""
     code = f"from setuptools import build_meta; build_meta.build_{what}('dist')"
@@ -64,13 +97,18 @@ def test_the_sdist_holds_all_and_its_wheel_runs_elsewhere(tmp_path: Path) -> Non
     for name in ("tests/conftest.py", "tests/fakes.py", "notebooks/01_patterns.ipynb", "CHANGELOG.md", "CITATION.cff",
                  "docs/index.md", "examples/text.py", "benchmarks/searchers.json", "mkdocs.yml"):  # fmt: skip
         assert (tree / name).is_file(), name
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    some = ["tests/test_patterns.py", "tests/test_layout.py::test_the_symlinks_are_committed", "tests/test_space.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *some]
+    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout  # its tests run where it was unpacked, on what was unpacked
     wheel = build(tree, "wheel")
     names = zipfile.ZipFile(wheel).namelist()
     for preset in tad.presets.names():
         assert names.count(f"tf_autodropout/presets/{preset}.json") == 1
     assert "tf_autodropout/models/wide_resnet.py" in names
     assets = [path.name for path in (ROOT / "search" / "page" / "assets").iterdir()]
-    assert {"echarts.common.min.js", "echarts.LICENSE", "echarts.NOTICE", "page.html"} <= set(assets)
+    assert {"echarts.min.js", "echarts.LICENSE", "echarts.NOTICE", "page.html"} <= set(assets)
     for asset in assets:
         assert names.count(f"tf_autodropout/search/page/assets/{asset}") == 1
 
@@ -80,7 +118,6 @@ def test_the_sdist_holds_all_and_its_wheel_runs_elsewhere(tmp_path: Path) -> Non
     metadata = next(there.glob("*.dist-info/METADATA")).read_text("utf-8")
     for line in ("Classifier: Typing :: Typed", "Project-URL: Paper", "Author: "):
         assert f"\n{line}" in metadata
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     run = "import sys; from tf_autodropout.search.page.page import _asset; print(len(_asset('page.html')), sys.path[0])"
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(there)!r}); {run}"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
@@ -89,9 +126,9 @@ def test_the_sdist_holds_all_and_its_wheel_runs_elsewhere(tmp_path: Path) -> Non
 
 
 def test_the_plotting_library_is_the_published_one() -> None:
-    library = (ROOT / "search" / "page" / "assets" / "echarts.common.min.js").read_bytes()
-    # Of the npm package echarts 6.1.0, dist/echarts.common.min.js; to update: npm pack echarts, copy, both numbers.
-    assert hashlib.sha256(library).hexdigest() == "61f13280aba3161f77fc801bf5f9c786f55f10432153a0683fc5cc0700b013d5"
+    library = (ROOT / "search" / "page" / "assets" / "echarts.min.js").read_bytes()
+    # Of the npm package echarts 6.1.0, dist/echarts.min.js; to update: npm pack echarts, copy, both numbers.
+    assert hashlib.sha256(library).hexdigest() == "b66b25aeb4df84e33199dc21694014d336d222cbd9deb0e5a7c14bd6aa0d0fd0"
     assert b't.version="6.1.0"' in library
 
 
