@@ -111,7 +111,7 @@ def test_one_file_without_network_in_which_a_hostile_name_stays_text(run: Path) 
     )
     assert "default-src 'none'" in html
     assert re.findall(r"""(?:src|href)=["'](?!data:)""", html.split("<script>")[0]) == []
-    assert len(html.encode()) < 1_000_000
+    assert len(html.encode()) < 1_500_000
     # What a notebook gets is one attribute of a frame that can reach nothing.
     frame = page(run, height=300)._repr_html_()
     assert frame.count("<") == 2

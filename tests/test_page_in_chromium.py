@@ -16,6 +16,7 @@ from tf_autodropout.masks import drop_probability
 from tf_autodropout.patterns import ConvPattern
 from tf_autodropout.patterns.pattern_set import pattern_to_dict
 from tf_autodropout.search.ledger import Ledger
+from tf_autodropout.search.ledger.schema import digest
 from tf_autodropout.search.page import page
 from tf_autodropout.search.page.document import _pattern
 from tf_autodropout.search.searchers import RandomSearch
@@ -102,6 +103,62 @@ def test_a_click_shows_a_trial_and_its_masks(chromium, address, width, scheme) -
     assert see.evaluate("window.hacked") is None
     assert visit.said == []
     assert visit.fetched == [address]
+    see.close()
+
+
+@pytest.mark.parametrize(("width", "axes"), [(1400, 8), (390, 6)])
+def test_each_trial_is_a_line_through_its_decisions(chromium, address, width: int, axes: int) -> None:
+    visit = Visit(chromium, address, width)
+    see = visit.page
+    assert "finished trials" in see.inner_text("#parallel-note")
+    found = see.evaluate(
+        """() => {
+            const {parallelAxis, parallel, series} = parallelChart.getOption();
+            const places = run.importance.decisions.map((one) => one.place);
+            const lines = series.filter((one) => one.id !== "selected").flatMap((one) => one.data);
+            const wrong = lines.filter((line) => {
+                const i = line.at(-1), tokens = places.map((place) => T.tokens[i].charCodeAt(place) - 48);
+                return line.at(-2) !== T.reward[i] || line.slice(0, -2).some((x, n) => Math.round(x) !== tokens[n]);
+            });
+            return {axes: parallelAxis.length, layout: parallel[0].layout, lines: lines.length, wrong: wrong.length};
+        }"""
+    )
+    finished = see.evaluate("T.status.filter((one) => one === 'finished').length")
+    layout = "vertical" if width == 390 else "horizontal"
+    assert found == {"axes": axes, "layout": layout, "lines": finished, "wrong": 0}
+    assert finished > 20
+
+    # What was dragged along an axis stays when another trial is shown.
+    see.evaluate(
+        "parallelChart.dispatchAction({type: 'axisAreaSelect', parallelAxisIndex: 0, intervals: [[-0.4, 0.4]]})"
+    )
+    kept = "parallelChart.getModel().getComponent('parallelAxis', 0).activeIntervals"
+    assert see.evaluate(kept) == [[-0.4, 0.4]]
+    see.get_by_role("button", name="show trial 5", exact=True).click()
+    assert see.evaluate(kept) == [[-0.4, 0.4]]
+    selected = (
+        "parallelChart.getOption().series.find((one) => one.id === 'selected').data.map((one) => T.number[one.at(-1)])"
+    )
+    assert see.evaluate(selected) == [5]
+    see.evaluate("drawParallel()")
+
+    # A click on a line, where the chart has drawn one, shows its trial.
+    see.locator("#parallel").scroll_into_view_if_needed()
+    box = see.locator("#parallel").bounding_box()
+    there = see.evaluate(
+        """() => {
+            const zr = parallelChart.getZr();
+            for (let x = 60; x < zr.getWidth() - 60; x += 7) {
+                for (let y = 90; y < zr.getHeight() - 40; y += 1) {
+                    const {target} = zr.handler.findHover(x, y);
+                    if (target && target.shape && target.shape.points) return [x, y];
+                }
+            }
+        }"""
+    )
+    see.mouse.click(box["x"] + there[0], box["y"] + there[1])
+    assert see.inner_text("#trial h2") not in ("Trial 5", "")
+    assert visit.said == []
     see.close()
 
 
@@ -202,21 +259,15 @@ def test_a_large_run_opens(chromium, tmp_path, trials, megabytes) -> None:
     config = {"task": {"name": "fake", "space": space.describe() | {"decisions": decisions}}}
     ledger = Ledger(tmp_path / "run", config | {"searcher": {"name": "random"}, "seed": 0}, {"trials": trials})
     rng = np.random.default_rng(0)
-    suggestions = RandomSearch(space, 0).suggest(trials)
+    ledger.add((one, space.decode(one.tokens)) for one in RandomSearch(space, 0).suggest(trials))
+    outcomes = [
+        ("finished", float(rng.random()), "{}", json.dumps(rng.random(16).tolist()), n) for n in range(1, trials + 1)
+    ]
     with ledger._transaction():  # one for all: it is the page that is timed
         ledger._db.executemany(
-            "INSERT INTO trials (tokens, patterns, log_prob, controller_version, status, reward, learning_curve,"
-            " queued_at, started_at, finished_at, finish_order) VALUES (?, ?, 0, 0, 'finished', ?, ?, 0, 1, 2, ?)",
-            [
-                (
-                    json.dumps(list(one.tokens)),
-                    space.decode(one.tokens).to_json(),
-                    float(rng.random()),
-                    json.dumps(rng.random(16).tolist()),
-                    place,
-                )
-                for place, one in enumerate(suggestions, 1)
-            ],
+            "UPDATE trials SET status = ?, reward = ?, metrics = ?, learning_curve = ?, finish_order = ?,"
+            " outcome_digest = ?, started_at = 1, finished_at = 2 WHERE number = ?",
+            [(*came, digest(*came), came[-1]) for came in outcomes],
         )
     ledger.close()
     page(tmp_path / "run").save(tmp_path / "run.html")

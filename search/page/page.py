@@ -14,8 +14,8 @@ from typing import Any
 from tf_autodropout.patterns.document import write_text
 from tf_autodropout.search.page.document import document
 
-_SCRIPTS = ("masks.js", "charts.js", "trial.js", "page.js")
-_LIBRARY = "echarts.common.min.js"
+_SCRIPTS = ("masks.js", "charts.js", "parallel.js", "trial.js", "page.js")
+_LIBRARY = "echarts.min.js"
 _LEAST_WATCH = 1.0  # seconds
 
 

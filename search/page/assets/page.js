@@ -65,9 +65,25 @@ const valueName = (decision, index) => {
   return value === undefined ? String(index) : typeof value === "boolean" ? (value ? "yes" : "no") : typeof value === "number" ? String(Number(value.toPrecision(3))) : String(value);
 };
 
+// A wide chart has its axes side by side, a narrow one one below the other.
+const parallelChart = Charts.make($("parallel-box").querySelector(".parallel"));
+const isNarrow = () => $("decisions").clientWidth < 620;
+function drawParallel() {
+  const note = Parallel.draw(parallelChart, run, state.selected, valueName, isNarrow());
+  $("parallel-box").hidden = note === null;
+  state.narrow = isNarrow();
+  if (note === null) return;
+  parallelChart.resize();
+  $("parallel-note").textContent = note;
+  $("parallel").setAttribute("aria-label", `Parallel coordinates of ${note} The lists above and below have the same.`);
+}
+parallelChart.on("click", (event) => { if (event.componentType === "series") select(event.data.at(-1)); });
+new ResizeObserver(() => { if (state.narrow !== undefined && state.narrow !== isNarrow()) drawParallel(); }).observe($("decisions"));
+
 function select(i, keepHash = false) {
   state.selected = i;
   drawRewards();
+  Parallel.select(parallelChart, run, i);
   TrialPanel.show(run, i, $("trial"), curveChart);
   for (const row of document.querySelectorAll("#trials tbody tr")) row.classList.toggle("chosen", Number(row.dataset.place) === i);
   $("said").textContent = `trial ${T.number[i]} shown`;
@@ -220,7 +236,7 @@ function theme(choice) {
   $("theme").textContent = { auto: "Theme: system", light: "Theme: light", dark: "Theme: dark" }[choice];
 }
 
-function redraw() { drawRewards(); if (state.selected !== null) TrialPanel.show(run, state.selected, $("trial"), curveChart); }
+function redraw() { drawRewards(); drawParallel(); if (state.selected !== null) TrialPanel.show(run, state.selected, $("trial"), curveChart); }
 
 $("theme").addEventListener("click", () => {
   const order = ["auto", "light", "dark"];
@@ -260,6 +276,7 @@ theme(kept);
 $("title").textContent = `${run.task}, searched by ${run.searcher}, seed ${run.seed}`;
 head();
 importance();
+drawParallel();
 comparison();
 table();
 log();
