@@ -139,10 +139,10 @@ def test_a_run_of_a_newer_version_is_refused_with_its_number(copy, also):
 
 
 def test_a_run_of_an_older_version_goes_on_and_is_of_this_one_then(copy, monkeypatch):
-    monkeypatch.setattr(version, "__version__", "0.1.1")
+    monkeypatch.setattr(version, "__version__", "9.1.1")
     Ledger(copy, stored_config(copy)).close()
-    monkeypatch.setattr(version, "__version__", "0.1.0")
-    with pytest.raises(LedgerError, match=r"0\.1\.1, which is newer"):
+    monkeypatch.setattr(version, "__version__", "9.1.0")
+    with pytest.raises(LedgerError, match=r"9\.1\.1, which is newer"):
         LedgerReader(copy)
 
 

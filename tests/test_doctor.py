@@ -35,7 +35,7 @@ def test_a_whole_installation(metadata) -> None:
     metadata["tensorflow-tpu"] = None
     result = call()
     assert result.exit_code == 0, result.output
-    assert result.output.startswith(f"tf_autodropout {importlib.metadata.version('tf_autodropout')}, Python 3.")
+    assert result.output.startswith(f"tf_autodropout {tad.__version__}, Python 3.")
     assert f"tensorflow                {importlib.metadata.version('tensorflow')}" in result.output
     assert "\n  CPU: 1" in result.output
     assert "\nextras:\n" in result.output

@@ -18,6 +18,7 @@ from tf_autodropout.search.page.importance import chance_level, importances
 from tf_autodropout.search.results.finalists import best_trial, raced, rewards_of
 from tf_autodropout.search.results.log_file import FILE_NAME as LOG
 from tf_autodropout.search.results.trial_zero import lead, without_dropout
+from tf_autodropout.version import __version__
 
 BEST, TABLE = "best.json", "table.json"  # what `results.report` writes; that file brings TensorFlow
 _MOST_LOG = 300_000  # characters
@@ -25,7 +26,7 @@ _MOST_CURVE = 64  # points
 _MOST_TEXT = 2000  # characters of one error or metric
 _DIGITS, _TIME_DIGITS = 6, 12
 _PATTERNS = 2**18  # patterns in memory
-_PACKAGES = ("tf_autodropout", "tensorflow", "tensorflow-tpu", "keras")
+_PACKAGES = ("tensorflow", "tensorflow-tpu", "keras")
 
 
 def document(directory: Path) -> dict[str, Any]:
@@ -87,7 +88,8 @@ def _collect(directory: Path, reader: LedgerReader, config: dict[str, Any], writ
         "log": _log(directory),
         "config": _rounded(config, _TIME_DIGITS),
         "arguments": _rounded(arguments, _TIME_DIGITS),
-        "versions": {package: _version(package) for package in _PACKAGES if _version(package)}
+        "versions": {"tf_autodropout": __version__}
+        | {package: _version(package) for package in _PACKAGES if _version(package)}
         | {"Python": platform.python_version()},
     }
 

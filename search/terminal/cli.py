@@ -29,6 +29,7 @@ from tf_autodropout.search.terminal.step_line import StepLine
 from tf_autodropout.search.terminal.stored_arguments import stored_arguments
 from tf_autodropout.search.terminal.task_options import task_list, task_options
 from tf_autodropout.search.terminal.template import template
+from tf_autodropout.version import __version__
 
 _EXIT_BAD_INPUT, _EXIT_STOPPED = 2, 130
 _PATH = click.Path(path_type=Path)
@@ -37,7 +38,7 @@ _RETRY = click.option("--retry-failed", is_flag=True, help="Take up again the tr
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="tf_autodropout")
+@click.version_option(__version__, prog_name="tf-autodropout")
 def cli() -> None:
     """Learn dropout patterns for a network, look at them, compare them with the classics."""
 

@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 
 from tf_autodropout.search.terminal.console import make_console
 from tf_autodropout.search.terminal.quiet import quiet_tensorflow
+from tf_autodropout.version import __version__
 
 _NAME = "tf_autodropout"
 _PURPOSES = {
@@ -27,9 +28,7 @@ _STANDS_FOR = {"tensorflow": "tensorflow-tpu"}  # on a TPU VM there is no plain 
 def doctor() -> None:
     """Say what is installed, which devices there are, and what is missing for what; exit code 1 if it cannot run."""
     console = make_console(soft_wrap=True)
-    console.print(
-        f"{_NAME} {importlib.metadata.version(_NAME)}, Python {platform.python_version()}, {platform.platform()}"
-    )
+    console.print(f"{_NAME} {__version__}, Python {platform.python_version()}, {platform.platform()}")
     faults = list(_faults(_requirements("")))
     for requirement in _requirements(""):
         console.print(f"  {requirement.name:26}{_version(requirement) or '-'}", markup=False)
