@@ -19,6 +19,8 @@ from tf_autodropout.search.terminal.console import ACCENT, make_console
 from tf_autodropout.search.terminal.figures import Figures
 from tf_autodropout.search.terminal.live_line import Line, Part
 from tf_autodropout.search.terminal.progress import ProgressLine
+from tf_autodropout.search.terminal.step_line import StepLine
+from tf_autodropout.search.terminal.words_line import WordsLine
 
 ROOT = Path(__file__).parents[1]
 # A search of twelve trials, the fourth of which fails, with what comes before and after it.
@@ -29,6 +31,8 @@ from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.core import INPUT_SHARE, Status, Suggestion, Trial
 from tf_autodropout.search.terminal.console import make_console
 from tf_autodropout.search.terminal.progress import ProgressLine
+from tf_autodropout.search.terminal.step_line import StepLine
+from tf_autodropout.search.terminal.words_line import WordsLine
 
 with ProgressLine(make_console(), "digits: 12 trials by thompson, seed 0, into runs/digits", 12) as line:
     line.training("no dropout, as trial 0")
@@ -227,3 +231,45 @@ def test_in_a_notebook_one_line_changes_in_place(tmp_path: Path) -> None:
     assert '<progress max="1" value="1.0000"' in next(one["text/html"] for one in shown if line == one["text/plain"])
     assert lines == [line]  # what came before and after has gone away
     assert any("[no] such file" in str(out) for out in cell.outputs)
+
+
+# Of commands that train one child, or work through a list.
+CHILD = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from tf_autodropout.search.terminal.console import make_console
+from tf_autodropout.search.terminal.step_line import StepLine
+from tf_autodropout.search.terminal.words_line import WordsLine
+
+with StepLine(make_console()) as line:
+    for step in range(1, 51):
+        line(step, 50, 2 / step)
+with WordsLine(make_console()) as words:
+    words.tell("table1/[cifar10], seed 0")
+    words.step(3, 9, 0.5)
+print("the end")
+"""
+
+
+def test_the_lines_of_other_commands_change_in_place_and_go_away() -> None:
+    said = spoken(CHILD, 60)
+    assert [one for one in screen(said, 60) if one] == ["table1/[cifar10], seed 0", "the end"]
+    assert "loss 0.042" in said
+    assert "scoring" in said
+    assert "step 3 of 9, loss 0.500" in said
+
+
+def test_elsewhere_they_print_some_lines_and_none_if_quiet() -> None:
+    for quiet in (False, True):
+        console = Console(file=io.StringIO(), width=80, force_terminal=quiet)
+        with StepLine(console, quiet) as line, WordsLine(console, quiet) as words:
+            for step in range(1, 51):
+                line(step, 50, 2 / step)
+            words.tell("table1/[cifar10]: left out. no data")
+            words.step(3, 9, 0.5)
+        lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+        if quiet:
+            assert lines == []
+        else:
+            assert lines[0] == "5/50  loss 0.400"
+            assert lines[9:] == ["50/50  loss 0.040", "table1/[cifar10]: left out. no data"]
