@@ -109,7 +109,7 @@ def test_bad_settings_are_refused_at_once(arguments: dict, match: str) -> None:
 def called(monkeypatch: pytest.MonkeyPatch, *options: str) -> dict:
     """What the command line asks of `run`."""
     heard: list[dict] = []
-    monkeypatch.setattr(cli, "_search", lambda out, engine, **arguments: heard.append(arguments))
+    monkeypatch.setattr(cli, "_search", lambda out, engine, quiet, **arguments: heard.append(arguments))
     cli.cli(["search", "pydoc", "--out", "/nowhere/run", *options], standalone_mode=False)
     return heard[0]
 
