@@ -136,7 +136,7 @@ def test_the_site_builds_without_a_warning_and_its_links_lead_somewhere(site: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["index.html", "api.html"])
+@pytest.mark.parametrize("page", [page.removesuffix(".md") + ".html" for page in PAGES])
 def test_axe_finds_nothing_and_nothing_is_fetched_from_elsewhere(site: Path, page: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe looks at the page")
     script = next(Path(axe.__file__).parent.glob("*.js")).read_text("utf-8")

@@ -115,6 +115,16 @@ def test_the_report_lists_trials_and_what_came_to_nothing(found: Search, ledger:
     assert max(map(len, shown.splitlines())) <= 100
 
 
+def test_a_narrow_terminal_has_all_figures(found: Search, ledger: LedgerReader) -> None:
+    console = Console(record=True, file=io.StringIO(), width=40)
+    print_report(console, found.directory, ledger, stored_config(found.directory) or {})
+    shown = console.export_text()
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= 40
+    for row in found.rows:
+        assert f"{row.mean:.2f}" in shown
+
+
 def test_of_many_failures_some_are_told() -> None:
     failed = [Failure(number, "failed", 2, "why") for number in range(1, 20)]  # type: ignore[arg-type]
     lines = told(failed)

@@ -24,6 +24,7 @@ from tf_autodropout.search.results.trial_list import HEADINGS, failures, highest
 from tf_autodropout.search.results.trial_zero import lead
 from tf_autodropout.visualize import plot, summary
 
+_WIDE = 80  # columns of a terminal for a line of the final table
 BEST, PICTURE, REPORT, ROWS = "best.json", "best.png", "report.md", "table.json"
 
 
@@ -168,10 +169,10 @@ def print_table(console: Console, rows: Sequence[Row], score: str, lower_is_bett
     seeds = len(rows[0].test)
     named = escape(printable(score))
     console.print(f"[bold]Retrained on {seeds} fresh seed{'s'[: seeds > 1]}; {named}, {direction} is better[/bold]")
-    table = Table()
-    table.add_column("regularization", no_wrap=True)
+    table, whole = Table(), console.width >= _WIDE  # else a cell takes several lines, and all its figures stay
+    table.add_column("regularization", no_wrap=whole, overflow="fold")
     for heading in ("test ± std", "lead over it, 95 %", "p"):
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", no_wrap=whole, overflow="fold")
     for name, mean, deviation, _, _, ahead, p, _ in _lines(rows, lower_is_better):  # the rest is in report.md
         scores = mean if deviation == "-" else f"{mean} ± {deviation}"
         table.add_row(escape(printable(name)), scores, ahead, p, style="bold" if name == FOUND else None)
