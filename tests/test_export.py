@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+import tf_autodropout as tad
 from tests.fakes import SPACE, FakeTask
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search import run
@@ -122,7 +123,7 @@ def test_the_card_is_written_where_tensorflow_has_another_name(
 
     monkeypatch.setattr(importlib.metadata, "version", version)
     _, card = export_trials(finished, tmp_path / "trials.parquet")
-    assert "tf_autodropout 1, tensorflow-tpu 2.20.0, keras 1" in card.read_text()
+    assert f"tf_autodropout {tad.__version__}, tensorflow-tpu 2.20.0, keras 1" in card.read_text()
 
 
 def test_bad_places_are_refused_and_nothing_is_written(finished: Path, tmp_path: Path) -> None:

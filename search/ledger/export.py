@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 from tf_autodropout.patterns.document import FORMAT_VERSION, write_text
 from tf_autodropout.search.core import LEARNING_CURVE
 from tf_autodropout.search.ledger import SCHEMA_VERSION, LedgerReader, stored_config
+from tf_autodropout.version import __version__
 
 _TIME = pa.timestamp("us", "UTC")
 _GROUP = 1024  # trials in memory at once
-_PACKAGES = ("tf_autodropout", "tensorflow", "tensorflow-tpu", "keras", "pyarrow")
+_PACKAGES = ("tensorflow", "tensorflow-tpu", "keras", "pyarrow")
 
 # Name, type, meaning. The names are those of the ledger.
 COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
@@ -128,7 +129,7 @@ def _card(name: str, statuses: Mapping[str, int], config: Mapping[str, Any]) -> 
     """The data card: what the table holds, how it came about, how to read it."""
     task = dict(config["task"])
     space = task.pop("space")
-    installed = {package: _version(package) for package in _PACKAGES}
+    installed = {"tf_autodropout": __version__} | {package: _version(package) for package in _PACKAGES}
     versions = ", ".join(f"{package} {version}" for package, version in installed.items() if version)
     lines = [
         f"# Data card of `{name}`",
