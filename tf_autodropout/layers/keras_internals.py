@@ -6,11 +6,13 @@ answered here. The file is among `layers`, not in `surgery`, because layers that
 import what stands above them. A subclass calls the protected methods of its own base where it is (`PatternAttention`).
 """
 
+import collections
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import keras
+from keras.src.backend.common import global_state
 from keras.src.ops.function import make_node_key
 from keras.src.ops.node import Node
 from keras.src.saving.keras_saveable import KerasSaveable
@@ -59,6 +61,12 @@ def untrack(layer: Any, held: Any) -> None:
     layer._tracker.untrack(held)
 
 
+def hold_parameters(layer: Any) -> None:
+    """Lets a layer, on PyTorch, have the values of its variables as the parameters of a module."""
+    if hasattr(layer, "_torch_params"):
+        layer._track_variables()
+
+
 def own_variables(layer: Any) -> list[Any]:
     """Returns the variables that a layer itself has, without those of its sublayers."""
     return [*layer._trainable_variables, *layer._non_trainable_variables]
@@ -80,6 +88,16 @@ def unpickled(file: Any) -> keras.Model:
     """Makes the model that Keras has pickled."""
     model: keras.Model = keras.Model._unpickle_model(file)
     return model
+
+
+@contextmanager
+def names_kept() -> Iterator[None]:
+    """Lets operations that are made inside take no numbers of the names that Keras gives later."""
+    before = dict(global_state.get_global_attribute("object_name_uids", default={}))
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute("object_name_uids", collections.defaultdict(int, before))
 
 
 # Graphs.
@@ -104,6 +122,12 @@ def inputs_of(graph: Any) -> Any:
 def calls_of(operation: Any) -> list[Any]:
     """Returns the calls of a layer or operation, of all graphs that it is in: the list itself."""
     calls: list[Any] = operation._inbound_nodes
+    return calls
+
+
+def readers_of(operation: Any) -> list[Any]:
+    """Returns the calls that read what a layer or operation makes: the list itself."""
+    calls: list[Any] = operation._outbound_nodes
     return calls
 
 
@@ -191,10 +215,9 @@ def clipped_by(optimizer: Any, gradients: list[Any]) -> list[Any]:
     return clipped
 
 
-def slot_key(variable: Any) -> str:
+def slot_key(variable: Any) -> Any:
     """Returns the key under which an optimizer keeps what belongs to a variable."""
-    key: str = variable.value._unique_id
-    return key
+    return keras.optimizers.Optimizer._var_key(None, variable)
 
 
 # `MultiHeadAttention`.
