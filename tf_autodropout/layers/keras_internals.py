@@ -10,9 +10,11 @@ import collections
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import keras
 from keras.src.backend.common import global_state
+from keras.src.layers import layer as layer_module
 from keras.src.ops.function import make_node_key
 from keras.src.ops.node import Node
 from keras.src.saving.keras_saveable import KerasSaveable
@@ -91,13 +93,14 @@ def unpickled(file: Any) -> keras.Model:
 
 
 @contextmanager
-def names_kept() -> Iterator[None]:
-    """Lets operations that are made inside take no numbers of the names that Keras gives later."""
-    before = dict(global_state.get_global_attribute("object_name_uids", default={}))
+def calls_forgotten() -> Iterator[None]:
+    """Lets layers keep nothing of the calls on symbols inside, and operations take no numbers of later names."""
+    names = dict(global_state.get_global_attribute("object_name_uids", default={}))
     try:
-        yield
+        with mock.patch.object(layer_module, "Node"):
+            yield
     finally:
-        global_state.set_global_attribute("object_name_uids", collections.defaultdict(int, before))
+        global_state.set_global_attribute("object_name_uids", collections.defaultdict(int, names))
 
 
 # Graphs.
@@ -122,12 +125,6 @@ def inputs_of(graph: Any) -> Any:
 def calls_of(operation: Any) -> list[Any]:
     """Returns the calls of a layer or operation, of all graphs that it is in: the list itself."""
     calls: list[Any] = operation._inbound_nodes
-    return calls
-
-
-def readers_of(operation: Any) -> list[Any]:
-    """Returns the calls that read what a layer or operation makes: the list itself."""
-    calls: list[Any] = operation._outbound_nodes
     return calls
 
 

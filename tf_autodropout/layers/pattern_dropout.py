@@ -215,7 +215,7 @@ class PatternDropout(keras.layers.Layer):
         if not is_floating(inputs):  # the scale of Eq. 1 has no integers
             raise TypeError(f"Layer '{self.name}' needs a floating-point tensor. Received: dtype={inputs.dtype}")
         sample = current_sample()
-        if not training and sample is None:
+        if (not training and sample is None) or xp.is_spec(inputs):
             return inputs
         if not self.mutable and self._acting().is_identity:
             return inputs

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tf_autodropout.masks.backend import DType, Tensor, xp
+from tf_autodropout.masks.backend import DType, Tensor, exact, xp
 from tf_autodropout.masks.cases import by_case
 from tf_autodropout.masks.conv import straight_factors
 from tf_autodropout.masks.draw import draw, drop, is_counted
@@ -19,7 +19,7 @@ _LOWERED = -1e4  # far below scores, far above what masks padding: -3e4 in float
 _SMALL = 2**15  # entries of an example
 
 
-@xp.exact
+@exact
 def apply_mask(h: Any, mask: Any) -> Tensor:
     """Returns `h * (Size(m) / Sum(m)) * m` over the whole tensor, the batch included.
 
@@ -47,7 +47,7 @@ def apply_mask(h: Any, mask: Any) -> Tensor:
     return _equation_1(h, drop, drop.ratio(_exact(h.dtype)))
 
 
-@xp.exact
+@exact
 def apply_pattern(
     h: Any,
     values: Values | InVariable,
@@ -85,7 +85,7 @@ def apply_pattern(
     return _apply_constant(h, values, words, data_format, token_axis)
 
 
-@xp.exact
+@exact
 def apply_to_scores(
     scores: Any,
     values: Values | InVariable,

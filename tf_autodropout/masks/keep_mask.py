@@ -5,7 +5,7 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-from tf_autodropout.masks.backend import Tensor, xp
+from tf_autodropout.masks.backend import Tensor, exact, xp
 from tf_autodropout.masks.cases import by_case
 from tf_autodropout.masks.draw import draw, drop
 from tf_autodropout.masks.hashing import words_of
@@ -17,7 +17,7 @@ from tf_autodropout.patterns.checks import invalid, shown
 _LARGEST = 2**38  # elements of a tensor: 1 TiB of float32
 
 
-@xp.exact
+@exact
 def keep_mask(
     pattern: Pattern, shape: Sequence[Any], seed: Any, data_format: str = "channels_last", token_axis: int = 1
 ) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tf_autodropout.masks.backend import Tensor, xp
+from tf_autodropout.masks.backend import Tensor, exact, xp
 from tf_autodropout.masks.hashing import RATE_BITS
 from tf_autodropout.patterns import ConvPattern, DropBlockPattern, Pattern, Schedule, TransformerPattern
 from tf_autodropout.patterns.checks import shown
@@ -192,7 +192,7 @@ def encode_schedule(schedule: Schedule | None) -> ScheduleValues:
     return ScheduleValues(_fixed(one.first), _fixed(one.last), one.begin, one.end)
 
 
-@xp.exact
+@exact
 def at_step(values: Values, schedule: ScheduleValues, step: Any) -> Values:
     """Returns the values with the rate that a schedule gives at a step: in integers, the same to the bit everywhere."""
     first, last, begin, end, rate = (xp.cast(one, xp.int64) for one in (*schedule, values.rate))

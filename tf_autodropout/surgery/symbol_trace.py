@@ -14,10 +14,9 @@ from unittest import mock
 import keras
 
 from tf_autodropout.layers import PatternDropout
-from tf_autodropout.layers.keras_internals import all_layers, calls_of, names_kept, readers_of
+from tf_autodropout.layers.keras_internals import all_layers, calls_forgotten
 from tf_autodropout.surgery.tracing import Call, Trace, inputs_of_call
 
-_LENGTH = 448  # of what a model leaves open: of many divisors, and seldom a size of its own
 _BATCH = 2
 _TYPES = {  # of TensorFlow, by which `Roles` asks
     "Add": "AddV2",
@@ -28,6 +27,7 @@ _TYPES = {  # of TensorFlow, by which `Roles` asks
     "Dot": "BatchMatMulV2",
     "Matmul": "BatchMatMulV2",
 }
+_OPERATORS = ("__add__", "__sub__", "__mul__", "__truediv__", "__pow__", "__matmul__")
 _WEIGHT, _PLACEHOLDER = "ReadVariableOp", "Placeholder"
 
 
@@ -78,18 +78,44 @@ class _Operation:
         return equation.replace(" ", "").encode()
 
 
+@contextlib.contextmanager
+def _symbols_come_first() -> Iterator[None]:
+    """Lets `weight * symbol` and `array * symbol` be operations of Keras, as `symbol * weight` is."""
+
+    def deferring(method: Any) -> Any:
+        @functools.wraps(method)
+        def operator(self: Any, other: Any) -> Any:
+            return NotImplemented if isinstance(other, keras.KerasTensor) else method(self, other)
+
+        return operator
+
+    def no_array(self: Any) -> Any:
+        raise AttributeError("a symbol is no array")
+
+    with contextlib.ExitStack() as patches:
+        for name in _OPERATORS:
+            patches.enter_context(mock.patch.object(keras.Variable, name, deferring(getattr(keras.Variable, name))))
+        if hasattr(keras.KerasTensor, "__jax_array__"):
+            patches.enter_context(mock.patch.object(keras.KerasTensor, "__jax_array__", property(no_array)))
+        yield
+
+
 class SymbolTrace(Trace):
     """The trace of a model that is run once on Keras' symbols.
 
     Args:
         model: A model that is built. Pattern layers count as the identity.
+        length: What a size counts as that the model leaves open, the batch excepted.
 
     Raises:
         Exception: what the model raises on symbols.
     """
 
-    def __init__(self, model: keras.Model) -> None:
-        super().__init__(_LENGTH)
+    length: int
+
+    def __init__(self, model: keras.Model, length: int) -> None:
+        super().__init__(length)
+        self.opaque = 0  # layers, but for Keras' own, that are seen from outside only
         self._made: list[_Operation] = []
         self._symbols: dict[int, _Symbol] = {}
         self._alive: list[Any] = []  # or another tensor could get the identity of one that is gone
@@ -98,7 +124,7 @@ class SymbolTrace(Trace):
             layer for layer in all_layers(model, include_self=True) if not isinstance(layer, keras.layers.InputLayer)
         ]
         args, kwargs = inputs_of_call(model)
-        with names_kept(), self._recorded(layers), keras.StatelessScope():
+        with calls_forgotten(), self._recorded(layers), keras.StatelessScope():
             args, kwargs = keras.tree.map_structure(self._placeholder, (args, kwargs))
             model(*args, **kwargs, training=True)
         self._index(self._made)
@@ -119,8 +145,7 @@ class SymbolTrace(Trace):
 
     @contextlib.contextmanager
     def _recorded(self, layers: Sequence[Any]) -> Iterator[None]:
-        """Lets layers and operations report their calls on symbols; afterwards they know of none."""
-        calls = [(one, len(one)) for layer in layers for one in (calls_of(layer), readers_of(layer))]
+        """Lets layers and operations report their calls on symbols."""
         trace = self
 
         def symbolic_call(operation: Any, *args: Any, **kwargs: Any) -> Any:
@@ -131,13 +156,11 @@ class SymbolTrace(Trace):
         try:
             for layer in layers:
                 layer.__dict__["symbolic_call"] = functools.partial(self._report, layer)
-            with mock.patch.object(keras.Operation, "symbolic_call", symbolic_call):
+            with mock.patch.object(keras.Operation, "symbolic_call", symbolic_call), _symbols_come_first():
                 yield
         finally:
             for layer in layers:
                 layer.__dict__.pop("symbolic_call", None)
-            for one, length in calls:
-                del one[length:]
 
     def _report(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(layer, PatternDropout):
@@ -147,13 +170,14 @@ class SymbolTrace(Trace):
         calls = len(self.calls)
         self._stack.append(call)
         try:
-            outputs = layer.call(*args, **kwargs)
-            made = all(id(one) in self._symbols for one in keras.tree.flatten(outputs))
+            outputs = keras.tree.map_structure(self._as_symbol, layer.call(*args, **kwargs))
+            made = all(one is None or id(one) in self._symbols for one in keras.tree.flatten(outputs))
         except Exception:  # whatever a layer that asks the backend says to symbols
             made = False
         finally:
             self._stack.pop()
         if not made:
+            self.opaque += not type(layer).__module__.startswith("keras.")
             if around is None:
                 raise RuntimeError(f"{type(layer).__name__} does not run on symbols")
             del self._made[call.first :], self.calls[calls:]
@@ -163,6 +187,14 @@ class SymbolTrace(Trace):
         self.calls.append(call)
         return outputs
 
+    def _as_symbol(self, tensor: Any) -> Any:
+        """Returns what a layer gives; a symbol for a tensor that no input is in, of positions for one."""
+        if isinstance(tensor, keras.KerasTensor) or not keras.ops.is_tensor(tensor):
+            return tensor
+        symbol = keras.KerasTensor(tensor.shape, keras.backend.standardize_dtype(tensor.dtype))
+        self._know(symbol, self._operation("BroadcastTo", self._inputs(tensor)).make(symbol.shape, symbol.dtype))
+        return symbol
+
     def _record(self, source: Any, arguments: Any, outputs: Any) -> None:
         kind = type(source).__name__
         if kind == "DotProductAttention":
@@ -171,7 +203,8 @@ class SymbolTrace(Trace):
         kind = "Softmax" if isinstance(source, keras.layers.Softmax) else _TYPES.get(kind, kind)
         operation = self._operation(kind, self._inputs(arguments), source)
         for one in keras.tree.flatten(outputs):
-            self._know(one, operation.make(one.shape, one.dtype))
+            if one is not None:
+                self._know(one, operation.make(one.shape, one.dtype))
 
     def _record_attention(self, arguments: Any, outputs: Any) -> None:
         """Takes a fused attention for what it computes: a product, a softmax of it, and a product with the values."""
@@ -197,7 +230,7 @@ class SymbolTrace(Trace):
         if not isinstance(spec, keras.KerasTensor):
             return spec
         sizes = [_BATCH if spec.shape[0] is None else spec.shape[0]] if spec.shape else []
-        shape = (*sizes, *(_LENGTH if size is None else size for size in spec.shape[1:]))
+        shape = (*sizes, *(self.length if size is None else size for size in spec.shape[1:]))
         tensor = keras.KerasTensor(shape, spec.dtype, sparse=spec.sparse)
         self._know(tensor, self._operation(_PLACEHOLDER, ()).make(shape, spec.dtype))
         return tensor

@@ -5,6 +5,7 @@ The model is run once on placeholders: those of a graph on TensorFlow (`graph_tr
 `Trace`, whose operations go by TensorFlow's names.
 """
 
+import contextlib
 import importlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,12 @@ from tf_autodropout.surgery.graph import why_closed
 _READS = ("ReadVariableOp", "VarHandleOp", "Const", "ResourceGather")
 _CONTRACTIONS = ("Einsum", "MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3")
 _CONVOLUTIONS = ("Conv2D", "Conv3D", "DepthwiseConv2dNative")
-_LENGTH = 64
+# Module, class and the lengths to try. Keras' symbols have none that are open: of many divisors and seldom a size of a
+# model, or else short enough for one that encodes few positions.
+_KINDS: dict[str, tuple[str, str, tuple[int | None, ...]]] = {
+    "tensorflow": ("graph_trace", "GraphTrace", (None, 64)),
+    "others": ("symbol_trace", "SymbolTrace", (448, 64, 16)),
+}
 
 
 @dataclass(eq=False)
@@ -61,6 +67,8 @@ class Trace:
         length: What a size counts as that the model leaves open, the batch excepted; None for sizes that are open in
             the trace too.
     """
+
+    opaque = 0  # layers whose code is not seen
 
     def __init__(self, length: int | None) -> None:
         self.length = length
@@ -172,15 +180,15 @@ def trace_of(model: keras.Model) -> Trace:
     Raises:
         Exception: what the model raises on placeholders.
     """
-    if NAME != "tensorflow":
-        made: Trace = importlib.import_module("tf_autodropout.surgery.symbol_trace").SymbolTrace(model)
-        return made
-    graph_trace = importlib.import_module("tf_autodropout.surgery.graph_trace").GraphTrace
-    try:
-        made = graph_trace(model)
-    except Exception:  # whatever somebody's code raises
-        made = graph_trace(model, _LENGTH)
-    return made
+    module, kind, lengths = _KINDS["tensorflow" if NAME == "tensorflow" else "others"]
+    made = getattr(importlib.import_module(f"tf_autodropout.surgery.{module}"), kind)
+    found: list[Trace] = []
+    for length in lengths:
+        with contextlib.suppress(Exception):  # whatever somebody's code raises
+            found.append(made(model, length))
+            if not found[-1].opaque:
+                break
+    return min(found, key=lambda trace: trace.opaque) if found else made(model, lengths[-1])
 
 
 def inputs_of_call(model: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

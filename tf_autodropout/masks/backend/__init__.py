@@ -6,7 +6,8 @@ three alike, layers take from `keras.ops`.
 """
 
 import importlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import keras
 
@@ -19,3 +20,12 @@ NAME: str = keras.backend.backend()
 if NAME not in BACKENDS:
     raise ImportError(f"tf_autodropout runs on the Keras backends {', '.join(BACKENDS)}. Received: '{NAME}'.")
 xp: Any = importlib.import_module(f"{__name__}.{NAME}")
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def exact(function: Function) -> Function:
+    """Lets a function compute with 64-bit integers, a decorator: JAX has them only where it is told."""
+    wrapped: Function = xp.exact(function)
+    return wrapped

@@ -265,5 +265,9 @@ def _without_values(spec: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct([32 if size is None else size for size in spec.shape], spec.dtype)
 
 
+def is_spec(x: Any) -> builtins.bool:
+    return not all(isinstance(size, int) for size in x.shape)
+
+
 def has_values(x: Any) -> builtins.bool:
     return not isinstance(x, jax.core.Tracer)

@@ -54,12 +54,12 @@ class _CustomGradient(torch.autograd.Function):
     """A function that returns its result, and the function from the gradient that comes in to that which goes out."""
 
     @staticmethod
-    def forward(ctx: Any, function: Callable[..., Any], x: torch.Tensor) -> Any:  # type: ignore[override]
+    def forward(ctx: Any, function: Callable[..., Any], x: torch.Tensor) -> Any:
         y, ctx.own_backward = function(x)
         return y
 
     @staticmethod
-    def backward(ctx: Any, dy: torch.Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, dy: torch.Tensor) -> Any:
         return None, ctx.own_backward(dy)
 
 
@@ -156,7 +156,7 @@ def size(x: torch.Tensor, dtype: Any = None) -> int:
 
 
 def switch_case(case: torch.Tensor, functions: list[Callable[[], Any]]) -> Any:
-    return functions[0 if case.is_meta else int(case)]()
+    return functions[int(case)]()
 
 
 def transpose(x: torch.Tensor, axes: Any) -> torch.Tensor:
@@ -300,6 +300,10 @@ def _zeros_of(spec: Any) -> torch.Tensor:
 def call_on_symbols(function: Callable[..., Any], specs: Any) -> None:
     with torch.no_grad():  # on zeros: its tensors without values do not run all of Keras
         function(keras.tree.map_structure(_zeros_of, specs))
+
+
+def is_spec(x: Any) -> builtins.bool:
+    return x.is_meta
 
 
 def has_values(x: Any) -> builtins.bool:
