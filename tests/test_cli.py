@@ -1,5 +1,7 @@
 """The command line, in processes of its own: what a user sees."""
 
+import contextlib
+import io
 import json
 import signal
 import subprocess
@@ -17,11 +19,21 @@ from tf_autodropout.search.terminal import cli
 
 ROOT = Path(__file__).parents[1]
 TABLE = str(ROOT / "benchmarks" / "searchers.json")
-SMALL = ["search", "pydoc", "--trials", "3", "--steps", "20", "--fresh-seeds", "2"]
+SMALL = ["search", "pydoc", "--trials", "3", "--steps", "20", "--finalists", "1", "--fresh-seeds", "2"]
 
 
 def call(*arguments: str, **kwargs) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, cwd=ROOT, **kwargs)
+
+
+def call_here(*arguments: str) -> tuple[int | None, str, str]:
+    """Exit code, output and errors of the command in this process, which has loaded everything already."""
+    output, errors = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        patch.setattr(sys, "argv", ["tf-autodropout", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+    return end.value.code, output.getvalue(), errors.getvalue()
 
 
 def snapshot(directory: Path) -> dict[str, bytes]:
@@ -157,13 +169,17 @@ def test_bad_input_is_one_line_and_exit_code_2_and_changes_nothing(tmp_path: Pat
     (tmp_path / "notes.txt").write_text("mine")
     before = snapshot(tmp_path)
     given = [a.replace("OUT", str(tmp_path / "out")).replace("TMP", str(tmp_path)) for a in arguments]
-    done = call(*given)
-    assert done.returncode == 2
-    assert says in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert done.stdout == ""
+    code, output, errors = call_here(*given)
+    assert (code, output) == (2, "")
+    assert says in errors
+    assert errors.count("\n") == 1
     assert snapshot(tmp_path) == before
     assert not (tmp_path / "out").exists()
+
+
+def test_bad_input_leaves_the_process_with_exit_code_2() -> None:
+    done = call("search", "pydocs", "--out", "out")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 
 
 @pytest.mark.parametrize(
@@ -180,20 +196,20 @@ def test_bad_input_is_one_line_and_exit_code_2_and_changes_nothing(tmp_path: Pat
 def test_a_bad_best_json_is_one_line_and_exit_code_2(tmp_path: Path, change, says: str) -> None:
     path = broken(tmp_path, change)
     before = snapshot(tmp_path)
-    done = call("plot", str(path))
-    assert (done.returncode, done.stdout) == (2, "")
-    assert says in done.stderr
-    assert done.stderr.count("\n") == 1
+    code, output, errors = call_here("plot", str(path))
+    assert (code, output) == (2, "")
+    assert says in errors
+    assert errors.count("\n") == 1
     assert snapshot(tmp_path) == before
 
 
 def test_a_directory_of_another_run_is_refused_and_untouched(tmp_path: Path) -> None:
     Ledger(tmp_path / "run", {"task": {"name": "other"}, "seed": 0}).close()
     before = snapshot(tmp_path)
-    done = call("search", "digits", "--steps", "20", "--out", str(tmp_path / "run"))
-    assert done.returncode == 2
-    assert "holds another run" in done.stderr
-    assert done.stderr.count("\n") == 1
+    code, _, errors = call_here("search", "digits", "--steps", "20", "--out", str(tmp_path / "run"))
+    assert code == 2
+    assert "holds another run" in errors
+    assert errors.count("\n") == 1
     assert snapshot(tmp_path) == before
 
 

@@ -133,6 +133,7 @@ def test_bad_settings_and_a_task_that_cannot_end_early_are_refused(tmp_path: Pat
             Halving(0, **settings)
 
 
+@pytest.mark.slow
 def test_a_real_child_that_is_judged_but_not_ended_trains_as_without() -> None:
     rng = np.random.default_rng(0)
     corpus = Corpus(*(rng.integers(0, 20, size).astype(np.int32) for size in (600, 200, 200)), vocabulary_size=20)

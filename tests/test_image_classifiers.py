@@ -15,7 +15,7 @@ from tf_autodropout.surgery.choice import choose
 CONV = tad.ConvPattern(size=1)
 SHAPE = (48, 33, 3)  # odd sides and sides of two parities through all strides
 SMALL = {"input_shape": SHAPE, "num_classes": 5, "width": 0.125}
-BUILDERS = ("resnet50", "efficientnet")
+BUILDERS = ("resnet50", pytest.param("efficientnet", marks=pytest.mark.slow))
 NORM = keras.layers.BatchNormalization
 
 
@@ -69,7 +69,7 @@ def count(model):
     ("builder", "variant", "published", "number"),
     [
         ("resnet50", None, 25.6e6, 53),
-        ("efficientnet", "b0", 5.3e6, 49),
+        pytest.param("efficientnet", "b0", 5.3e6, 49, marks=pytest.mark.slow),
         pytest.param("efficientnet", "b3", 12e6, 78, marks=pytest.mark.slow),
         pytest.param("efficientnet", "b5", 30e6, 116, marks=pytest.mark.slow),
         pytest.param("efficientnet", "b7", 66e6, 163, marks=pytest.mark.slow),

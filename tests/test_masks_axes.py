@@ -172,7 +172,15 @@ SCHEDULES = {
 
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("pattern", [tad.members.dropout(0.5), tad.members.spatial_dropout(0.5)], ids=["text", "maps"])
-@pytest.mark.parametrize(("mutable", "jit_compile"), [(False, False), (False, True), (True, False), (True, True)])
+@pytest.mark.parametrize(
+    ("mutable", "jit_compile"),
+    [
+        (False, False),
+        (True, True),
+        pytest.param(False, True, marks=pytest.mark.slow),
+        pytest.param(True, False, marks=pytest.mark.slow),
+    ],
+)
 def test_a_schedule_gives_the_rate_of_each_step_without_a_new_trace(name, pattern, mutable, jit_compile):
     schedule, traces = SCHEDULES[name], []
     layer = tad.PatternDropout(pattern, seed=1, mutable=mutable, schedule=schedule)

@@ -90,6 +90,7 @@ def test_eight_logical_devices_equal_one(alone: dict[str, Any]) -> None:
     check_masks(**report["gradients"])
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(alone: dict[str, Any]) -> None:
     reports = [json.loads(output(process)) for process in two_processes("-m", "tests.replicas", "multiworker", "1")]
     for report in reports:

@@ -52,7 +52,9 @@ def test_backbones_of_real_size_train(build, sizes, jit_compile):
     assert max(train(model, jit_compile)) > 0
 
 
-@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "XLA"])
+@pytest.mark.parametrize(
+    "jit_compile", [pytest.param(False, id="graph"), pytest.param(True, id="XLA", marks=pytest.mark.slow)]
+)
 def test_every_weight_trains(jit_compile):
     model = tad.regularize(ready.encoder_and_decoder(), PATTERN)
     moved = train(model, jit_compile)

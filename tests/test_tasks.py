@@ -75,12 +75,24 @@ def test_digits_splits_are_apart_and_standardized() -> None:
     assert set(images.train[1]) == set(range(10))
 
 
-def test_digits_learns_and_what_is_no_trial_has_a_child_of_its_own() -> None:
+def test_digits_learns() -> None:
     task = digits_task(steps=100)
     (none,) = task.opponents()
     scores = task.test(none, seed=1).metrics
     assert scores["valid"] > 80
     assert scores["test"] > 80
+    trivial = task.test(Opponent("trivial", PatternSet({}), drawn=True), seed=1).metrics
+    assert trivial["valid"] > 50
+    assert trivial != scores
+    assert task.test(none, seed=1).metrics == scores  # nothing of it is left in the child
+    assert task.child.traces == 1
+
+
+@pytest.mark.slow
+def test_what_is_no_trial_of_digits_has_a_child_of_its_own() -> None:
+    task = digits_task(steps=100)
+    (none,) = task.opponents()
+    scores = task.test(none, seed=1).metrics
     ruined = PatternSet({site.name: ConvPattern(size=8) for site in task.space.sites})
     assert task.train(ruined, seed=1).reward < 0.5  # everything is dropped at every site
     classics = {one.name: one for one in classics_for(task.space.sites, task.branch_ends, any_pattern=True)}
@@ -95,9 +107,6 @@ def test_digits_learns_and_what_is_no_trial_has_a_child_of_its_own() -> None:
     assert ramped["valid"] > 50
     assert ramped != scores
     assert task.child_for(classics["DropPath"].everywhere(0.1)) is task.child
-    trivial = task.test(Opponent("trivial", PatternSet({}), drawn=True), seed=1).metrics
-    assert trivial["valid"] > 50
-    assert trivial != scores
     assert task.test(none, seed=1).metrics == scores  # nothing of it is left in the child
     assert task.child.traces == 1
 
@@ -108,6 +117,7 @@ def test_averaging_down_is_the_mean_of_blocks() -> None:
 
 
 @pytest.mark.skipif(not (CIFAR / "cifar10").exists(), reason=f"CIFAR-10 is not prepared in {CIFAR}")
+@pytest.mark.slow
 def test_cifar10_small_reads_tfds() -> None:
     task = cifar10_small_task(train_size=128, valid_size=64, data_dir=str(CIFAR))
     assert task.images.train[0].shape == (128, 16, 16, 3)
