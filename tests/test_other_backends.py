@@ -15,9 +15,15 @@ from tests.test_each_backend import MODELS, array, numbers
 ROOT = Path(__file__).parent.parent
 
 
+def python_of(backend):
+    """The Python that has a backend: this one, or that of an environment of its own, such as `TORCH_PYTHON`."""
+    own = sys.executable if importlib.util.find_spec(backend) else None
+    return os.environ.get(f"{backend.upper()}_PYTHON", own)
+
+
 def other(backend):
-    reason = f"{backend} is not installed"
-    return pytest.param(backend, marks=pytest.mark.skipif(importlib.util.find_spec(backend) is None, reason=reason))
+    reason = f"{backend} is not installed, and {backend.upper()}_PYTHON is not set"
+    return pytest.param(backend, marks=pytest.mark.skipif(python_of(backend) is None, reason=reason))
 
 
 each_other = pytest.mark.parametrize("backend", [other("jax"), other("torch")])
@@ -38,7 +44,7 @@ def models(tmp_path_factory):
 
 @each_other
 def test_masks_layers_and_models_on_another_backend_without_tensorflow(backend, models):
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.without_tensorflow"]
+    command = [python_of(backend), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.without_tensorflow"]
     where = os.environ | {
         "KERAS_BACKEND": backend,
         "PYTHONPATH": str(ROOT),

@@ -2,12 +2,5 @@
 
 import sys
 
-
-class _Refuses:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "tensorflow":
-            raise ImportError(f"{name} is not to be had")
-
-
 assert "tensorflow" not in sys.modules
-sys.meta_path.insert(0, _Refuses())
+sys.modules["tensorflow"] = None  # an import fails, and whoever looks for it finds none

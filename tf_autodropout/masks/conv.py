@@ -68,7 +68,7 @@ def conv_drop(values: ConvValues, shape: tuple[Any, ...], shifts: Tensor, data_f
     drawn = xp.unstack(shifts if shifts.shape[2] == c else shifts[:, :, :c], len(profiles))
     held = []
     for axis, (profile, (base, _), shift) in enumerate(zip(profiles, geometry, drawn, strict=True)):
-        base = base + (profile.length - 1)
+        base = (base if is_constant(profile.length) else xp.convert_to_tensor(base)) + (profile.length - 1)
         placed = layout.on_plane(base) if len(base.shape) == 2 else layout.on_axis(base, axis)
         held.append(profile.holds(placed, layout.per_map(shift)))
     if len(held) == 1:  # which cannot be turned

@@ -46,6 +46,8 @@ def constant(value: Any, dtype: torch.dtype | None = None, shape: Any = None) ->
 
 
 def convert_to_tensor(x: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
+    if isinstance(x, keras.Variable):  # read now: it may change
+        x = copied(x.value)
     tensor = x if isinstance(x, torch.Tensor) else keras.ops.convert_to_tensor(x)
     return tensor if dtype is None else tensor.to(dtype)
 
@@ -205,8 +207,9 @@ def sizes(x: torch.Tensor) -> tuple[int, ...]:
 def word(value: Any) -> torch.Tensor:
     if isinstance(value, torch.Tensor):
         return value.to(int32)
-    words = (np.asarray(value, np.int64 if isinstance(value, np.ndarray) else object) & 0xFFFFFFFF).astype(np.uint32)
-    return convert_to_tensor(words.view(np.int32))
+    if isinstance(value, int):
+        value &= 0xFFFFFFFF
+    return convert_to_tensor(np.asarray(value, np.int64).astype(np.uint32).view(np.int32))
 
 
 def shifted(words: torch.Tensor, bits: int) -> torch.Tensor:
@@ -251,7 +254,7 @@ def seeds_of(state: Any) -> list[int]:
 
 def fused(function: Callable[..., Any], shape: Any) -> Callable[..., Any]:
     """Returns `function` as it is: whoever wants it compiled compiles the whole step."""
-    return function
+    return lambda *tensors: function(*map(convert_to_tensor, tensors))
 
 
 def drawn_once(owner: Any, draw: Callable[[], Any]) -> Any:
