@@ -79,8 +79,12 @@ REQUIRED = [
     "tensorboard>=2.20,<2.22",
 ]
 DOCUMENTATION = ["mkdocs-material>=9.6,<10", "mkdocs>=1.6,<2", "mkdocstrings[python]>=0.30"]
+# Keras on JAX: 64-bit integers inside a compiled step (`jax.enable_x64`) are there from this release on.
+JAX = ["jax>=0.8.1"]
+TORCH = ["torch>=2.6"]
 DEVELOPMENT = [
     *DOCUMENTATION,
+    *JAX,
     "pytest>=8",
     "pytest-xdist>=3.6",  # one process a core: half the time
     "ruff>=0.14",
@@ -132,6 +136,8 @@ setup(
         # Older ones have no tokens. grpcio asks a cluster for its token mode; tensorboard brings it along.
         "ray": ["ray>=2.52", "grpcio>=1.62"],
         "tpe": ["optuna>=5,<6"],
+        "jax": JAX,
+        "torch": TORCH,
         "docs": DOCUMENTATION,
         "dev": DEVELOPMENT,
     },

@@ -29,5 +29,8 @@ def __getattr__(name: str) -> Any:
     if name in _FILES:
         import importlib
 
+        from tf_autodropout.tensorflow_only import check_tensorflow
+
+        check_tensorflow("The search")
         return getattr(importlib.import_module(f"tf_autodropout.search.{_FILES[name]}"), name)
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -25,6 +25,7 @@ from tf_autodropout.search.results.tensorboard import TensorBoard, add_picture
 from tf_autodropout.search.results.trial_zero import lead, train_trial_zero
 from tf_autodropout.search.search_config import SearchConfig
 from tf_autodropout.search.tasks.registry import TASKS, check_task, make_task
+from tf_autodropout.tensorflow_only import check_tensorflow
 
 EVENTS = "tensorboard"
 
@@ -81,6 +82,7 @@ def run(
     Raises:
         ValueError: an unknown task, setting or searcher, a number out of range. `LedgerError`, a
             `ValueError`: the directory cannot serve this run. Nothing on disk has changed then.
+        NotImplementedError: Keras runs on another backend than TensorFlow.
         RuntimeError: no trial has finished: all failed or diverged; three trials in a row failed with the same error.
             `StorageError`, a `RuntimeError`: the
             disk is full; the same call goes on once there is room.
@@ -96,6 +98,7 @@ def run(
     Reference:
         Pham and Le, AutoDropout, AAAI 2021, "Search Algorithm".
     """
+    check_tensorflow("The search")
     directory = Path(out)
     check_arguments(task, trials, seed)
     chosen = _chosen(config, choices)

@@ -173,3 +173,22 @@ def drops_over_all_offsets(pattern, height, width):
     at_rows = sum(np.isin(u - offset, rows).astype(np.int64) for offset in range(low_y, high_y + 1))
     at_columns = sum(np.isin(v - offset, columns).astype(np.int64) for offset in range(low_x, high_x + 1))
     return at_rows * at_columns
+
+
+def drawn_transformer_mask(pattern, tokens, features, seed, example):
+    """(T, C) mask of one example, 1 = keep."""
+    key = derived(seed, 2)
+    period = max(pattern.size + pattern.stride, 1)
+    phase = 0 if pattern.size >= tokens else (mixed(*derived(key, 1), example) >> 1) % period
+    own, first, threshold = derived(key, 2), example * tokens * features, round(pattern.rate * 2**24)
+
+    def is_dropped(draw, feature):
+        counter = (draw * features + first + (0 if pattern.share_c else feature)) % 2**32
+        return (mixed(*own, counter) >> 8) < threshold
+
+    mask = np.ones((tokens, features), np.int64)
+    for token, feature in itertools.product(range(tokens), range(features)):
+        block, place = divmod(token + phase, period)
+        if place < pattern.size and is_dropped(block if pattern.share_t else token, feature):
+            mask[token, feature] = 0
+    return mask

@@ -15,7 +15,7 @@ from tests.hub_backbones import inputs_of as hub_inputs
 from tests.test_surgery import same
 from tf_autodropout.layers import pattern_layers
 from tf_autodropout.surgery.fitting import fitting
-from tf_autodropout.surgery.tracing import Trace
+from tf_autodropout.surgery.graph_trace import GraphTrace as Trace
 
 L = keras.layers
 TOKENS = tad.TransformerPattern(size=1, rate=0.5)

@@ -6,11 +6,15 @@ answered here. The file is among `layers`, not in `surgery`, because layers that
 import what stands above them. A subclass calls the protected methods of its own base where it is (`PatternAttention`).
 """
 
+import collections
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import keras
+from keras.src.backend.common import global_state
+from keras.src.layers import layer as layer_module
 from keras.src.ops.function import make_node_key
 from keras.src.ops.node import Node
 from keras.src.saving.keras_saveable import KerasSaveable
@@ -59,6 +63,12 @@ def untrack(layer: Any, held: Any) -> None:
     layer._tracker.untrack(held)
 
 
+def hold_parameters(layer: Any) -> None:
+    """Lets a layer, on PyTorch, have the values of its variables as the parameters of a module."""
+    if hasattr(layer, "_torch_params"):
+        layer._track_variables()
+
+
 def own_variables(layer: Any) -> list[Any]:
     """Returns the variables that a layer itself has, without those of its sublayers."""
     return [*layer._trainable_variables, *layer._non_trainable_variables]
@@ -80,6 +90,17 @@ def unpickled(file: Any) -> keras.Model:
     """Makes the model that Keras has pickled."""
     model: keras.Model = keras.Model._unpickle_model(file)
     return model
+
+
+@contextmanager
+def calls_forgotten() -> Iterator[None]:
+    """Lets layers keep nothing of the calls on symbols inside, and operations take no numbers of later names."""
+    names = dict(global_state.get_global_attribute("object_name_uids", default={}))
+    try:
+        with mock.patch.object(layer_module, "Node"):
+            yield
+    finally:
+        global_state.set_global_attribute("object_name_uids", collections.defaultdict(int, names))
 
 
 # Graphs.
@@ -191,10 +212,9 @@ def clipped_by(optimizer: Any, gradients: list[Any]) -> list[Any]:
     return clipped
 
 
-def slot_key(variable: Any) -> str:
+def slot_key(variable: Any) -> Any:
     """Returns the key under which an optimizer keeps what belongs to a variable."""
-    key: str = variable.value._unique_id
-    return key
+    return keras.optimizers.Optimizer._var_key(None, variable)
 
 
 # `MultiHeadAttention`.

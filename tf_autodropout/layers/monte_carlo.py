@@ -4,10 +4,10 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tf_autodropout.layers.pattern_dropout import pattern_layers
 from tf_autodropout.layers.sampling import Sample, sampling
+from tf_autodropout.masks.backend import Tensor, xp
 from tf_autodropout.patterns.checks import check_int
 
 
@@ -74,19 +74,23 @@ def monte_carlo(model: keras.Model, inputs: Any, samples: int = 20, batch_size: 
             f"Expected 'inputs' to be arrays with equally many examples, at least one. Received: {lengths}"
         )
 
-    @tf.function(jit_compile=bool(model.jit_compile), reduce_retracing=True)
-    def moments(batch: Any, first: tf.Tensor) -> Any:
+    def moments(batch: Any, first: Tensor) -> Any:
         return _moments(model, batch, samples, seed, first)
 
+    compiled = xp.compiled(moments, model)
     parts = []
     for number, start in enumerate(range(0, lengths.pop(), batch_size)):
-        batch = keras.tree.map_structure(lambda array, at=start: tf.constant(array[at : at + batch_size]), arrays)
-        parts.append(moments(batch, tf.constant(number * samples)))
-    joined = keras.tree.map_structure(lambda *part: np.concatenate([np.asarray(one) for one in part]), *parts)
+        batch = keras.tree.map_structure(
+            lambda array, at=start: xp.convert_to_tensor(array[at : at + batch_size]), arrays
+        )
+        parts.append(compiled(batch, xp.constant(number * samples)))
+    joined = keras.tree.map_structure(
+        lambda *part: np.concatenate([keras.ops.convert_to_numpy(one) for one in part]), *parts
+    )
     return Prediction(*joined)
 
 
-def _moments(model: keras.Model, batch: Any, samples: int, seed: int, first: tf.Tensor) -> tuple[Any, Any]:
+def _moments(model: keras.Model, batch: Any, samples: int, seed: int, first: Tensor) -> tuple[Any, Any]:
     """Mean and standard deviation of one batch, over samples that are numbered from `first` on."""
 
     def predict(number: Any) -> Any:
@@ -95,29 +99,23 @@ def _moments(model: keras.Model, batch: Any, samples: int, seed: int, first: tf.
         return keras.tree.map_structure(_exact, outputs)
 
     start = predict(0)
-    shape = [one.shape for one in keras.tree.flatten(start)]
-    flat = [tf.convert_to_tensor(one) for one in keras.tree.flatten(start)]
-    spread = [tf.zeros_like(one) for one in flat]
+    flat = [xp.convert_to_tensor(one) for one in keras.tree.flatten(start)]
+    spread = [keras.ops.zeros_like(one) for one in flat]
 
-    def step(number: tf.Tensor, means: list[Any], spreads: list[Any]) -> Any:
+    def step(number: Tensor, means: list[Any], spreads: list[Any]) -> Any:
         answers = keras.tree.flatten(predict(number))
-        count = tf.cast(number + 1, tf.float32)
-        moved = [mean + (x - mean) / tf.cast(count, x.dtype) for x, mean in zip(answers, means, strict=True)]
+        count = xp.cast(number + 1, xp.float32)
+        moved = [mean + (x - mean) / xp.cast(count, x.dtype) for x, mean in zip(answers, means, strict=True)]
         wider = [
             spread + (x - mean) * (x - now) for x, mean, now, spread in zip(answers, means, moved, spreads, strict=True)
         ]
         return number + 1, moved, wider
 
-    _, means, spreads = tf.while_loop(
-        lambda number, *_: number < samples,
-        step,
-        (tf.constant(1), flat, spread),
-        shape_invariants=(tf.TensorShape([]), shape, shape),
-    )
-    deviations = [tf.sqrt(one / (samples - 1)) for one in spreads]
+    _, means, spreads = xp.while_loop(lambda number, *_: number < samples, step, (xp.constant(1), flat, spread))
+    deviations = [keras.ops.sqrt(one / (samples - 1)) for one in spreads]
     return keras.tree.pack_sequence_as(start, means), keras.tree.pack_sequence_as(start, deviations)
 
 
 def _exact(tensor: Any) -> Any:
     """A tensor in at least float32: means are sums."""
-    return tensor if tensor.dtype == tf.float64 else tf.cast(tensor, tf.float32)
+    return tensor if tensor.dtype == xp.float64 else xp.cast(tensor, xp.float32)

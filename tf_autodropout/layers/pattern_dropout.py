@@ -9,10 +9,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tf_autodropout.layers.keras_internals import all_layers, save_with_layer
-from tf_autodropout.layers.recomputation import drawn_once
 from tf_autodropout.layers.recording import current_observer
 from tf_autodropout.layers.registration import registered
 from tf_autodropout.layers.sampling import current_sample
@@ -27,6 +25,7 @@ from tf_autodropout.masks import (
     is_silent,
     seed_word,
 )
+from tf_autodropout.masks.backend import Tensor, xp
 from tf_autodropout.masks.layout import MapLayout
 from tf_autodropout.masks.values import InVariable, Values, at_step
 from tf_autodropout.patterns import (
@@ -113,7 +112,7 @@ class PatternDropout(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self._pattern = _check_pattern(pattern)
-        self.seed = keras.random.SeedGenerator(None).state.numpy()[0].item() if seed is None else _check_seed(seed)
+        self.seed = xp.seeds_of(keras.random.SeedGenerator(None).state)[0] if seed is None else _check_seed(seed)
         self.data_format = keras.config.image_data_format() if data_format is None else data_format
         MapLayout.check(self.data_format)
         self.token_axis = check_int("token_axis", token_axis, 1)
@@ -128,14 +127,14 @@ class PatternDropout(keras.layers.Layer):
         self._warned = self._is_off = False
         # (seed, step): the mask of a step is a pure function of these two and of the replica. Held as Keras holds the
         # seed of its own Dropout: no weight, so that weights fit models with and without patterns.
-        self.seed_generator = keras.random.SeedGenerator(seed_word(self.seed), name=self.name)
+        self.seed_generator = keras.random.SeedGenerator(xp.seed_number(seed_word(self.seed)), name=self.name)
         save_with_layer(self, self.seed_generator.state.value, "seed_state")
         if mutable:
-            vector = self._encoded()
+            vector = xp.to_wide(self._encoded())
             self._values = self.add_weight(
                 name="values",
-                shape=(len(vector),),
-                dtype="int64",
+                shape=vector.shape,
+                dtype=str(vector.dtype),
                 trainable=False,
                 initializer=lambda shape, dtype=None: keras.ops.convert_to_tensor(vector, dtype),
             )
@@ -179,7 +178,7 @@ class PatternDropout(keras.layers.Layer):
         self._check_mutable("pattern")
         self._check_kind(pattern)
         self._pattern, self._is_off = pattern, False
-        self._values.assign(self._encoded())
+        self._values.assign(xp.to_wide(self._encoded()))
 
     def assign_schedule(self, schedule: Schedule | None) -> None:
         """Exchanges the schedule of a mutable layer; a compiled step goes on with the new one.
@@ -190,14 +189,14 @@ class PatternDropout(keras.layers.Layer):
         """
         self._check_mutable("schedule")
         self._schedule = check_schedule(schedule)
-        self._values.assign(self._encoded())
+        self._values.assign(xp.to_wide(self._encoded()))
 
     def switch_off(self) -> None:
         """Lets the layer drop nothing until `assign`: for one that somebody's own code holds and goes on calling."""
         self._pattern = type(self._pattern)()  # of a number: 0
         self._is_off = True
         if self.mutable:
-            self._values.assign(self._encoded())
+            self._values.assign(xp.to_wide(self._encoded()))
 
     @property
     def is_off(self) -> bool:
@@ -207,16 +206,16 @@ class PatternDropout(keras.layers.Layer):
     def reseed(self, seed: int) -> None:
         """Starts the layer's random sequence, and its schedule, anew from `seed`."""
         self.seed = _check_seed(seed)
-        self.seed_state.assign([seed_word(self.seed), 0])
+        self.seed_state.assign([xp.seed_number(seed_word(self.seed)), 0])
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         self._see(inputs.shape)
         if (observe := current_observer()) is not None:
             observe(self, inputs)
-        if not tf.as_dtype(inputs.dtype).is_floating:  # the scale of Eq. 1 has no integers
+        if not is_floating(inputs):  # the scale of Eq. 1 has no integers
             raise TypeError(f"Layer '{self.name}' needs a floating-point tensor. Received: dtype={inputs.dtype}")
         sample = current_sample()
-        if not training and sample is None:
+        if (not training and sample is None) or xp.is_spec(inputs):
             return inputs
         if not self.mutable and self._acting().is_identity:
             return inputs
@@ -227,34 +226,31 @@ class PatternDropout(keras.layers.Layer):
 
     def _apply(self, inputs: Any, sample: Any) -> Any:
         if sample is None:
-            seed, schedule = drawn_once(self, self._next_seed), self._schedule
+            seed, schedule = xp.drawn_once(self, self._next_seed), self._schedule
         else:
-            first = tf.convert_to_tensor(self.seed_state)[0] + sample.offset
-            seed, schedule = tf.stack([first, tf.cast(sample.number, first.dtype)]), None
+            first = xp.word(xp.convert_to_tensor(self.seed_state)[0]) + xp.word(sample.offset)
+            seed, schedule = xp.stack([first, xp.word(sample.number)]), None
         values = self._values_for(inputs, schedule, seed)
-        replica = tf.distribute.get_replica_context()
-        number = replica.replica_id_in_sync_group if replica else 0
         apply = apply_to_scores if self.before_softmax else apply_pattern
-        return apply(inputs, values, seed, number, self.data_format, self.token_axis)
+        return apply(inputs, values, seed, xp.replica(), self.data_format, self.token_axis)
 
-    def _next_seed(self) -> tf.Tensor:
+    def _next_seed(self) -> Tensor:
         """(seed, step) of this call; moves on to the next step."""
-        seed = tf.convert_to_tensor(self.seed_state)
-        self.seed_state.assign(seed + tf.constant([0, 1], seed.dtype))
+        seed = xp.convert_to_tensor(self.seed_state)
+        self.seed_state.assign(seed + xp.constant([0, 1], seed.dtype))
         return seed
 
-    def _values_for(self, inputs: Any, schedule: Schedule | None, seed: tf.Tensor) -> Values | InVariable:
+    def _values_for(self, inputs: Any, schedule: Schedule | None, seed: Tensor) -> Values | InVariable:
         if self.mutable:
-            vector = tf.convert_to_tensor(self._values)
+            vector = xp.convert_to_tensor(self._values)
             if schedule is not self._schedule:  # Monte Carlo: full strength
-                vector = tf.concat(
-                    [vector[: -len(encode_schedule(None))], tf.constant(encode_schedule(None), tf.int64)], 0
-                )
+                full = xp.to_wide(np.array(encode_schedule(None), np.int64))
+                vector = xp.concat([vector[: -len(full)], xp.constant(full)], 0)
             return InVariable(type(self._pattern), vector)
         pattern = self._acting()
         values = _encoded(pattern, self._map if pattern.has_fractions else None, len(inputs.shape) - 2)
         if values is None:  # a fraction of a map of unknown size
-            sizes = MapLayout.of(tuple(tf.unstack(tf.shape(inputs))), self.data_format).sizes
+            sizes = MapLayout.of(tuple(xp.unstack(xp.shape(inputs))), self.data_format).sizes
             values = encode_for(pattern, sizes)
         return values if schedule is None else at_step(values, encode_schedule(schedule), seed[1])
 
@@ -334,23 +330,28 @@ class PatternDropout(keras.layers.Layer):
         )
 
     def save_own_variables(self, store: Any) -> None:
-        super().save_own_variables(store)
-        store["seed_state"] = self.seed_state.numpy()
-        if self.mutable:  # the values do not tell the pattern: a rotation is in them as a matrix only
+        # The same file on every backend, whatever its integers.
+        store["seed_state"] = np.array(xp.seeds_of(self.seed_state), np.int64)
+        if self.mutable:
+            store["0"] = xp.from_wide(self._values.numpy())
+            # The values do not tell the pattern: a rotation is in them as a matrix only.
             store["pattern"] = np.frombuffer(json.dumps(pattern_to_dict(self._pattern)).encode(), np.uint8)
 
     def load_own_variables(self, store: Any) -> None:
         names = list(store.keys())
         own = {name: store[name] for name in names if name not in ("pattern", "seed_state")}
         if "seed_state" in names:
-            self.seed_state.assign(np.array(store["seed_state"]))
+            self._set_seed_state(store["seed_state"])
         elif len(own) == len(self.weights) + 1:  # written by version 0.1, where the state was the first weight
-            self.seed_state.assign(np.array(own["0"]))
+            self._set_seed_state(own["0"])
             own = {str(place - 1): own[str(place)] for place in range(1, len(own))}
         if self.mutable and names:
             self._pattern = pattern_from_dict(json.loads(np.array(store["pattern"]).tobytes()), "weights")
         if names:  # weights of a model without patterns have nothing for this layer
-            super().load_own_variables(own)
+            super().load_own_variables({name: xp.to_wide(np.array(value)) for name, value in own.items()})
+
+    def _set_seed_state(self, state: Any) -> None:
+        self.seed_state.assign([xp.seed_number(int(word) & 0xFFFFFFFF) for word in np.array(state)])
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         self._see(input_shape)
@@ -422,6 +423,11 @@ def assign_patterns(model: keras.Model, patterns: PatternSet) -> None:
     for site, twins in layers.items():
         for layer in twins:
             layer.assign(patterns.get(site, type(layer.pattern)()))
+
+
+def is_floating(tensor: Any) -> bool:
+    """True for a tensor that a pattern can act on."""
+    return hasattr(tensor, "dtype") and keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype))
 
 
 def _check_pattern(pattern: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from tf_autodropout.layers.pattern_dropout import PatternDropout
+from tf_autodropout.layers.pattern_dropout import PatternDropout, is_floating
 from tf_autodropout.layers.site_layers import SCORES, hold
 from tf_autodropout.patterns import Pattern, Schedule
 from tf_autodropout.patterns.seeding import site_seed
@@ -80,11 +80,6 @@ class Patterned:
     def from_config(cls, config: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Makes a plain layer: patterns are not in the config."""
         return cls.plain.from_config(config, *args, **kwargs)  # type: ignore[attr-defined]
-
-
-def is_floating(tensor: Any) -> bool:
-    """True for a tensor that a pattern can act on."""
-    return hasattr(tensor, "dtype") and keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype))
 
 
 def twin_of(plain: type) -> type:

@@ -5,13 +5,11 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import tensorflow as tf
-
+from tf_autodropout.masks.backend import DType, Tensor, exact, xp
 from tf_autodropout.masks.cases import by_case
 from tf_autodropout.masks.conv import straight_factors
 from tf_autodropout.masks.draw import draw, drop, is_counted
 from tf_autodropout.masks.drop import Drop
-from tf_autodropout.masks.fusion import fused
 from tf_autodropout.masks.hashing import Words, words_of
 from tf_autodropout.masks.values import ConvValues, InVariable, Values, at_step, is_constant, unpack
 from tf_autodropout.patterns import Pattern
@@ -21,7 +19,8 @@ _LOWERED = -1e4  # far below scores, far above what masks padding: -3e4 in float
 _SMALL = 2**15  # entries of an example
 
 
-def apply_mask(h: Any, mask: Any) -> tf.Tensor:
+@exact
+def apply_mask(h: Any, mask: Any) -> Tensor:
     """Returns `h * (Size(m) / Sum(m)) * m` over the whole tensor, the batch included.
 
     Args:
@@ -33,29 +32,30 @@ def apply_mask(h: Any, mask: Any) -> tf.Tensor:
         whatever the dtype of `h`.
 
     Example:
-        >>> import tensorflow as tf
+        >>> from keras import ops
         >>> from tf_autodropout.masks import apply_mask
-        >>> apply_mask(tf.ones((1, 4)), tf.constant([[1, 0, 1, 0]])).numpy().tolist()
+        >>> apply_mask(ops.ones((1, 4)), ops.array([[1, 0, 1, 0]])).numpy().tolist()
         [[2.0, 0.0, 2.0, 0.0]]
 
     Reference:
         Pham and Le, AutoDropout, AAAI 2021, Equation 1.
     """
-    dropped = tf.logical_not(tf.cast(mask, tf.bool))
-    h = tf.convert_to_tensor(h)
+    dropped = xp.logical_not(xp.cast(mask, xp.bool))
+    h = xp.convert_to_tensor(h)
     # The mask may broadcast: the ratio of its own size to its own sum is that of the full mask.
-    drop = Drop((dropped,), tf.size(dropped, tf.int64))
+    drop = Drop((dropped,), xp.size(dropped, xp.int64))
     return _equation_1(h, drop, drop.ratio(_exact(h.dtype)))
 
 
+@exact
 def apply_pattern(
     h: Any,
     values: Values | InVariable,
-    seed: tf.Tensor,
+    seed: Tensor,
     replica: Any = 0,
     data_format: str = "channels_last",
     token_axis: int = 1,
-) -> tf.Tensor:
+) -> Tensor:
     """Draws the mask of a pattern and applies it: `apply_mask(h, keep_mask(...))` at the speed of memory.
 
     No mask of the size of `h` is kept for the backward pass, which makes it again from what was drawn.
@@ -74,25 +74,26 @@ def apply_pattern(
     Reference:
         Pham and Le, AutoDropout, AAAI 2021, Equation 1.
     """
-    h = tf.convert_to_tensor(h)
+    h = xp.convert_to_tensor(h)
     if _is_empty(h):
-        return tf.identity(h)
-    words = (words_of(seed), tf.convert_to_tensor(replica, tf.int32))
+        return xp.identity(h)
+    words = (words_of(seed), xp.convert_to_tensor(replica, xp.int32))
     if isinstance(values, InVariable):
         return _apply_variable(h, values, words, data_format, token_axis)
     if is_constant(values.is_identity) and values.is_identity:
-        return tf.identity(h)
+        return xp.identity(h)
     return _apply_constant(h, values, words, data_format, token_axis)
 
 
+@exact
 def apply_to_scores(
     scores: Any,
     values: Values | InVariable,
-    seed: tf.Tensor,
+    seed: Tensor,
     replica: Any = 0,
     data_format: str = "channels_last",
     token_axis: int = 1,
-) -> tf.Tensor:
+) -> Tensor:
     """Draws the mask of a pattern and takes what is dropped out of attention, before the softmax.
 
     What is dropped is lowered so far that the softmax gives it nothing, but not as far as padding and the future are:
@@ -113,21 +114,21 @@ def apply_to_scores(
     Reference:
         Li et al., DropKey for Vision Transformer, CVPR 2023, Section 3.
     """
-    scores = tf.convert_to_tensor(scores)
+    scores = xp.convert_to_tensor(scores)
     if _is_empty(scores):
-        return tf.identity(scores)
-    words = (words_of(seed), tf.convert_to_tensor(replica, tf.int32))
-    sizes = _sizes(scores)
+        return xp.identity(scores)
+    words = (words_of(seed), xp.convert_to_tensor(replica, xp.int32))
+    sizes = xp.sizes(scores)
 
-    def case(one: Values | None) -> tf.Tensor:
+    def case(one: Values | None) -> Tensor:
         if one is None:
-            return tf.identity(scores)
+            return xp.identity(scores)
         drawn = draw(one, sizes, words, data_format, token_axis)
         mask = drop(one, sizes, drawn.tensors, data_format, token_axis).mask()
-        return scores + tf.where(mask, tf.constant(_LOWERED, scores.dtype), tf.zeros((), scores.dtype))
+        return scores + xp.where(mask, xp.constant(_LOWERED, scores.dtype), xp.zeros((), scores.dtype))
 
     if isinstance(values, InVariable):
-        now, schedule = unpack(values.kind, tf.convert_to_tensor(values.vector))
+        now, schedule = unpack(values.kind, xp.convert_to_tensor(values.vector))
         values = at_step(now, schedule, words[0][1])
     return by_case(values, case)
 
@@ -140,38 +141,34 @@ class _Passes(NamedTuple):
         multiply: `(h, ratio, *drawn)` to Eq. 1: the forward pass, and the backward pass with `dy` for `h`.
     """
 
-    count: Callable[..., tf.Tensor]
-    multiply: Callable[..., tf.Tensor]
+    count: Callable[..., Tensor]
+    multiply: Callable[..., Tensor]
 
 
-def _apply_constant(h: tf.Tensor, values: Values, words: Words, data_format: str, token_axis: int) -> tf.Tensor:
+def _apply_constant(h: Tensor, values: Values, words: Words, data_format: str, token_axis: int) -> Tensor:
     shape, exact = h.shape, _exact(h.dtype)
     known = all(map(is_constant, values[:-1]))
     # A rate on a schedule is a tensor, and so are sizes that are fractions of a map of unknown size.
     passes = (_passes if known else _passes.__wrapped__)(values._replace(rate=0), data_format, token_axis)
-    drawn = draw(values, _sizes(h), words, data_format, token_axis, exact)
+    drawn = draw(values, xp.sizes(h), words, data_format, token_axis, exact)
     cheap = is_counted(values)  # such a mask costs next to nothing to make twice
-    rate = [] if cheap or isinstance(values, ConvValues) else [tf.cast(values.rate, tf.int32)]
-    ratio: Any = drawn.ratio if cheap else fused(passes.count, shape)(h, *drawn.tensors, *rate)
+    rate = [] if cheap or isinstance(values, ConvValues) else [xp.cast(values.rate, xp.int32)]
+    ratio: Any = drawn.ratio if cheap else xp.fused(passes.count, shape)(h, *drawn.tensors, *rate)
 
-    def again(zero: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """What was drawn, plus a zero that XLA cannot know to be one.
-
-        Or else it would see that both passes and the count make the same mask, write it to memory and keep it.
-        """
+    def again(dy: Tensor | None = None) -> tuple[Tensor, ...]:
         first, *others = drawn.tensors
-        return first + tf.cast(zero, first.dtype), *others, *rate
+        return xp.anew(first, ratio, dy), *others, *rate
 
     if cheap and _is_small(shape):
-        return _apply_small(h, ratio, _small_mask(values, _sizes(h), drawn.tensors, data_format, token_axis))
+        return _apply_small(h, ratio, _small_mask(values, xp.sizes(h), drawn.tensors, data_format, token_axis))
 
-    @tf.custom_gradient
-    def apply(h: tf.Tensor) -> Any:
-        multiply = fused(passes.multiply, shape)
-        y = multiply(h, ratio, *(drawn.tensors if cheap else again(ratio < 0)))
+    @xp.custom_gradient
+    def apply(h: Tensor) -> Any:
+        multiply = xp.fused(passes.multiply, shape)
+        y = multiply(h, ratio, *(drawn.tensors if cheap else again()))
 
-        def backward(dy: tf.Tensor) -> tf.Tensor:
-            return multiply(dy, ratio, *(drawn.tensors if cheap else again(_zero(ratio, dy))))
+        def backward(dy: Tensor) -> Tensor:
+            return multiply(dy, ratio, *(drawn.tensors if cheap else again(dy)))
 
         return y, backward
 
@@ -179,50 +176,50 @@ def _apply_constant(h: tf.Tensor, values: Values, words: Words, data_format: str
 
 
 def _small_mask(
-    values: Values, sizes: tuple[Any, ...], drawn: tuple[tf.Tensor, ...], data_format: str, token_axis: int
-) -> tf.Tensor:
+    values: Values, sizes: tuple[Any, ...], drawn: tuple[Tensor, ...], data_format: str, token_axis: int
+) -> Tensor:
     if isinstance(values, ConvValues) and (factors := straight_factors(values, sizes, drawn[0], data_format)):
-        return functools.reduce(tf.logical_and, factors)
+        return functools.reduce(xp.logical_and, factors)
     return drop(values, sizes, drawn, data_format, token_axis).mask()
 
 
-def _apply_small(h: tf.Tensor, ratio: tf.Tensor, dropped: tf.Tensor) -> tf.Tensor:
+def _apply_small(h: Tensor, ratio: Tensor, dropped: Tensor) -> Tensor:
     """Eq. 1 without compilation, which costs time at the first step and saves none where a map is small."""
-    nothing, scale = tf.zeros((), h.dtype), _finite(ratio, h.dtype)
+    nothing, scale = xp.zeros((), h.dtype), _finite(ratio, h.dtype)
 
-    @tf.custom_gradient
-    def apply(h: tf.Tensor) -> Any:
-        return tf.where(dropped, nothing, h * scale), lambda dy: tf.where(dropped, nothing, dy * scale)
+    @xp.custom_gradient
+    def apply(h: Tensor) -> Any:
+        return xp.where(dropped, nothing, h * scale), lambda dy: xp.where(dropped, nothing, dy * scale)
 
     return apply(h)
 
 
 @functools.lru_cache(_KEPT_PASSES)
 def _passes(alike: Any, data_format: str, token_axis: int) -> _Passes:
-    def dropped(h: tf.Tensor, drawn: tuple[tf.Tensor, ...]) -> Drop:
+    def dropped(h: Tensor, drawn: tuple[Tensor, ...]) -> Drop:
         if isinstance(alike, ConvValues) or is_counted(alike):
-            return drop(alike, _sizes(h), drawn, data_format, token_axis)
-        return drop(alike._replace(rate=drawn[-1]), _sizes(h), drawn[:-1], data_format, token_axis)
+            return drop(alike, xp.sizes(h), drawn, data_format, token_axis)
+        return drop(alike._replace(rate=drawn[-1]), xp.sizes(h), drawn[:-1], data_format, token_axis)
 
-    def count(h: tf.Tensor, *drawn: tf.Tensor) -> tf.Tensor:
+    def count(h: Tensor, *drawn: Tensor) -> Tensor:
         return dropped(h, drawn).ratio(_exact(h.dtype))
 
-    def multiply(h: tf.Tensor, ratio: tf.Tensor, *drawn: tf.Tensor) -> tf.Tensor:
+    def multiply(h: Tensor, ratio: Tensor, *drawn: Tensor) -> Tensor:
         return _equation_1(h, dropped(h, drawn), ratio)
 
     return _Passes(count, multiply)
 
 
-def _apply_variable(h: tf.Tensor, values: InVariable, words: Words, data_format: str, token_axis: int) -> tf.Tensor:
-    vector = tf.convert_to_tensor(values.vector)
+def _apply_variable(h: Tensor, values: InVariable, words: Words, data_format: str, token_axis: int) -> Tensor:
+    vector = xp.convert_to_tensor(values.vector)
     kind: Any = values.kind
     forward, backward = _variable_passes(kind, data_format, token_axis)
 
-    @tf.custom_gradient
-    def apply(h: tf.Tensor) -> Any:
+    @xp.custom_gradient
+    def apply(h: Tensor) -> Any:
         shape = h.shape  # the backward pass needs this of h, and nothing else
-        y, ratio, *drawn = fused(forward, shape)(h, vector, *words)
-        return y, lambda dy: fused(backward, shape)(dy, ratio, vector, words[0], *drawn)
+        y, ratio, *drawn = xp.fused(forward, shape)(h, vector, *words)
+        return y, lambda dy: xp.fused(backward, shape)(dy, ratio, vector, words[0], *drawn)
 
     return apply(h)
 
@@ -230,76 +227,63 @@ def _apply_variable(h: tf.Tensor, values: InVariable, words: Words, data_format:
 @functools.lru_cache(_KEPT_PASSES)
 def _variable_passes(
     kind: type[Pattern], data_format: str, token_axis: int
-) -> tuple[Callable[..., tuple[tf.Tensor, ...]], Callable[..., tf.Tensor]]:
+) -> tuple[Callable[..., tuple[Tensor, ...]], Callable[..., Tensor]]:
     """Forward and backward pass for a pattern in variables: one branch of a switch for each kind of mask."""
 
-    def at(seed: tf.Tensor, vector: tf.Tensor) -> Values:
+    def at(seed: Tensor, vector: Tensor) -> Values:
         values, schedule = unpack(kind, vector)
         return at_step(values, schedule, seed[1])
 
-    def forward(h: tf.Tensor, vector: tf.Tensor, *words: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        values, sizes, exact = at(words[0], vector), _sizes(h), _exact(h.dtype)
+    def forward(h: Tensor, vector: Tensor, *words: Tensor) -> tuple[Tensor, ...]:
+        values, sizes, exact = at(words[0], vector), xp.sizes(h), _exact(h.dtype)
         drawn = draw(values, sizes, words, data_format, token_axis, exact)
 
-        def case(one: Values | None) -> tuple[tf.Tensor, tf.Tensor]:
+        def case(one: Values | None) -> tuple[Tensor, Tensor]:
             if one is None:
-                return tf.identity(h), tf.ones((), exact)
+                return xp.identity(h), xp.ones((), exact)
             ratio = drawn.ratio
             if ratio is None or not is_counted(one):
                 ratio = drop(one, sizes, drawn.tensors, data_format, token_axis).ratio(exact)
             first, *others = drawn.tensors
-            tensors = first + tf.cast(ratio < 0, first.dtype), *others  # see `again` above
+            tensors = xp.anew(first, ratio), *others
             return _equation_1(h, drop(one, sizes, tensors, data_format, token_axis), ratio), ratio
 
         return (*by_case(values, case), *drawn.tensors)
 
-    def backward(dy: tf.Tensor, ratio: tf.Tensor, vector: tf.Tensor, seed: tf.Tensor, *drawn: tf.Tensor) -> tf.Tensor:
+    def backward(dy: Tensor, ratio: Tensor, vector: Tensor, seed: Tensor, *drawn: Tensor) -> Tensor:
         first, *others = drawn
-        tensors = first + tf.cast(_zero(ratio, dy), first.dtype), *others
+        tensors = xp.anew(first, ratio, dy), *others
 
-        def case(one: Values | None) -> tf.Tensor:
+        def case(one: Values | None) -> Tensor:
             if one is None:
-                return tf.identity(dy)
-            return _equation_1(dy, drop(one, _sizes(dy), tensors, data_format, token_axis), ratio)
+                return xp.identity(dy)
+            return _equation_1(dy, drop(one, xp.sizes(dy), tensors, data_format, token_axis), ratio)
 
         return by_case(at(seed, vector), case)
 
     return forward, backward
 
 
-def _zero(positive: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
-    """False, but XLA cannot know, and not before `dy` is there."""
-    return tf.logical_and(positive < 0, tf.reduce_any(tf.reshape(dy, [-1])[:1] > 0))
-
-
-def _is_small(shape: tf.TensorShape) -> bool:
+def _is_small(shape: Any) -> bool:
     """True for examples so small that a compiled pass saves nothing, and its compilation costs time."""
     return None not in shape[1:] and math.prod(shape[1:]) < _SMALL
 
 
-def _is_empty(x: tf.Tensor) -> bool:
+def _is_empty(x: Tensor) -> bool:
     """True for a tensor that is known to have no elements: an empty map has no middle to count from."""
-    return x.shape.rank is not None and 0 in x.shape.as_list()
+    return 0 in xp.static_shape(x)
 
 
-def _sizes(x: tf.Tensor) -> tuple[Any, ...]:
-    """Returns the sizes of `x`: ints where they are known while tracing, else scalar tensors."""
-    if x.shape.is_fully_defined():
-        return tuple(x.shape)
-    sizes = zip(x.shape, tf.unstack(tf.shape(x), x.shape.rank), strict=True)
-    return tuple(static if static is not None else dynamic for static, dynamic in sizes)
-
-
-def _exact(dtype: tf.DType) -> tf.DType:
+def _exact(dtype: DType) -> DType:
     """The dtype in which the ratio is computed: float32 has room for every ratio, float16 has not."""
-    return tf.float64 if dtype == tf.float64 else tf.float32
+    return xp.float64 if dtype == xp.float64 else xp.float32
 
 
-def _equation_1(h: tf.Tensor, drop: Drop, ratio: tf.Tensor) -> tf.Tensor:
-    return tf.where(drop.mask(), tf.zeros((), h.dtype), h * _finite(ratio, h.dtype))  # Eq. 1
+def _equation_1(h: Tensor, drop: Drop, ratio: Tensor) -> Tensor:
+    return xp.where(drop.mask(), xp.zeros((), h.dtype), h * _finite(ratio, h.dtype))  # Eq. 1
 
 
-def _finite(ratio: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    if dtype == tf.float16:  # which ends at 65504
-        ratio = tf.minimum(ratio, float(dtype.max))
-    return tf.cast(ratio, dtype)
+def _finite(ratio: Tensor, dtype: DType) -> Tensor:
+    if dtype == xp.float16:  # which ends there
+        ratio = xp.minimum(ratio, 65504.0)
+    return xp.cast(ratio, dtype)

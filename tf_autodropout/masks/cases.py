@@ -4,8 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import tensorflow as tf
-
+from tf_autodropout.masks.backend import xp
 from tf_autodropout.masks.values import IDENTITY, ConvValues, Values, is_constant
 
 
@@ -23,11 +22,11 @@ def by_case(values: Values, function: Callable[[Values | None], Any]) -> Any:
     if is_constant(values.is_identity):
         nothing = values.is_identity or (is_constant(values.rate) and values.rate == 0)
         return function(None if nothing else values)
-    shared = tf.cast(values.share_c, tf.int32)
+    shared = xp.cast(values.share_c, xp.int32)
     if isinstance(values, ConvValues):
-        turned = tf.reduce_any([tf.not_equal(now, entry) for now, entry in zip(values.matrix, IDENTITY, strict=True)])
-        long = tf.logical_and(turned, tf.equal(values.word_w, 0))
-        case = shared + 2 * tf.cast(turned, tf.int32) + 2 * tf.cast(long, tf.int32)
+        turned = xp.reduce_any([xp.not_equal(now, entry) for now, entry in zip(values.matrix, IDENTITY, strict=True)])
+        long = xp.logical_and(turned, xp.equal(values.word_w, 0))
+        case = shared + 2 * xp.cast(turned, xp.int32) + 2 * xp.cast(long, xp.int32)
         without_words = values._replace(word_d=0, word_h=0, word_w=0)
         straight = without_words.with_matrix(IDENTITY)
         kinds: list[Values] = [
@@ -36,6 +35,6 @@ def by_case(values: Values, function: Callable[[Values | None], Any]) -> Any:
     else:
         case = shared
         kinds = [values._replace(share_c=share) for share in (0, 1)]
-    nothing = tf.logical_or(values.is_identity, tf.equal(values.rate, 0))
-    case = tf.where(nothing, 0, case + 1)
-    return tf.switch_case(case, [partial(function, kind) for kind in (None, *kinds)])
+    nothing = xp.logical_or(values.is_identity, xp.equal(values.rate, 0))
+    case = xp.where(nothing, 0, case + 1)
+    return xp.switch_case(case, [partial(function, kind) for kind in (None, *kinds)])

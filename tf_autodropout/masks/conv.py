@@ -5,11 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
+from tf_autodropout.masks.backend import DType, Tensor, xp
 from tf_autodropout.masks.division import divided
 from tf_autodropout.masks.drop import Draws, Drop, once, ratio_of, times
-from tf_autodropout.masks.fusion import fused
 from tf_autodropout.masks.hashing import Words, fold_in, is_drawn, key_of, positive, random_bits
 from tf_autodropout.masks.layout import MapLayout
 from tf_autodropout.masks.profile import FAR, Profile, dropped_before, in_word
@@ -21,7 +20,7 @@ _RATE_KEY = 3
 _CHANNELS = [2 * 4**power for power in range(2, 16)]  # channels are drawn by so many: few functions serve all layers
 
 
-def conv_draws(values: ConvValues, shape: tuple[Any, ...], words: Words, data_format: str, dtype: tf.DType) -> Draws:
+def conv_draws(values: ConvValues, shape: tuple[Any, ...], words: Words, data_format: str, dtype: DType) -> Draws:
     """Draws the offsets of one mask.
 
     Args:
@@ -50,26 +49,26 @@ def conv_draws(values: ConvValues, shape: tuple[Any, ...], words: Words, data_fo
     if is_constant(c):
         padded = 1 if c == 1 else next(size for size in _CHANNELS if size >= c)
     grouped = not is_constant(values.share_c)
-    groups = tf.where(tf.cast(values.share_c, tf.bool), c, 1) if grouped else 1
+    groups = xp.where(xp.cast(values.share_c, xp.bool), c, 1) if grouped else 1
     draw = _drawer(dtype, all(profile.single for profile in profiles), grouped)
-    drawn = fused(draw, tf.TensorShape([None, padded if is_constant(padded) else None]))
+    drawn = xp.fused(draw, (None, padded if is_constant(padded) else None))
     shifts, ratio = drawn(
         _range(layout.n), _range(padded), _pack(*zip(*columns, strict=True)), _pack(c, values.rate, groups), *words
     )
     return Draws((shifts,), ratio)
 
 
-def conv_drop(values: ConvValues, shape: tuple[Any, ...], shifts: tf.Tensor, data_format: str) -> Drop:
+def conv_drop(values: ConvValues, shape: tuple[Any, ...], shifts: Tensor, data_format: str) -> Drop:
     """Returns what a mask with these shifts drops; it broadcasts to `shape`. See `conv_draws`."""
     layout = MapLayout.of(shape, data_format)
     profiles = _profiles(values, len(layout.sizes))
     geometry = _geometry(values, layout.sizes)
     shared = is_constant(values.share_c) and values.share_c
     c = 1 if shared else layout.c
-    drawn = tf.unstack(shifts if shifts.shape[2] == c else shifts[:, :, :c], len(profiles))
+    drawn = xp.unstack(shifts if shifts.shape[2] == c else shifts[:, :, :c], len(profiles))
     held = []
     for axis, (profile, (base, _), shift) in enumerate(zip(profiles, geometry, drawn, strict=True)):
-        base = base + (profile.length - 1)
+        base = (base if is_constant(profile.length) else xp.convert_to_tensor(base)) + (profile.length - 1)
         placed = layout.on_plane(base) if len(base.shape) == 2 else layout.on_axis(base, axis)
         held.append(profile.holds(placed, layout.per_map(shift)))
     if len(held) == 1:  # which cannot be turned
@@ -78,13 +77,13 @@ def conv_drop(values: ConvValues, shape: tuple[Any, ...], shifts: tf.Tensor, dat
         factors = tuple(map(once, held))
     else:
         *deep, rows, columns = held
-        factors = (*deep, tf.logical_and(rows, columns))
+        factors = (*deep, xp.logical_and(rows, columns))
     return Drop(factors, times(layout.n, *layout.sizes, 1 if shared else layout.c))
 
 
 def straight_factors(
-    values: ConvValues, shape: tuple[Any, ...], shifts: tf.Tensor, data_format: str
-) -> tuple[tf.Tensor, ...]:
+    values: ConvValues, shape: tuple[Any, ...], shifts: Tensor, data_format: str
+) -> tuple[Tensor, ...]:
     """Returns the factors of `conv_drop` by few operations, for all axes at once; nothing where that cannot be."""
     layout = MapLayout.of(shape, data_format)
     profiles = _profiles(values, len(layout.sizes))
@@ -99,16 +98,17 @@ def straight_factors(
     cells = np.arange(longest, dtype=np.int32).reshape((-1, 1) if last else (1, -1))
     base = cells + np.array([profile.length - 1 for profile in profiles], np.int32).reshape(per_axis)
     shifts = shifts if shifts.shape[2] == c else shifts[:, :, :c]
-    place = tf.bitcast(base - tf.expand_dims(shifts, 2 if last else 3), tf.uint32)  # see `Profile.holds`
+    place = xp.unsigned(xp.convert_to_tensor(base) - xp.expand_dims(shifts, 2 if last else 3))  # see `Profile.holds`
     if bits:
         word = np.array([profile.word for profile in profiles], np.uint32).reshape(per_axis)
-        held = in_word(place, word)
+        held = in_word(place, xp.word(word))
     else:
-        held = place < np.array([profile.length for profile in profiles], np.uint32).reshape(per_axis)
+        length = np.array([profile.length for profile in profiles], np.uint32).reshape(per_axis)
+        held = place < xp.word(length)
     factors = []
-    for axis, (factor, size) in enumerate(zip(tf.unstack(held), layout.sizes, strict=True)):
+    for axis, (factor, size) in enumerate(zip(xp.unstack(held), layout.sizes, strict=True)):
         there = factor if size == longest else factor[:, :size] if last else factor[:, :, :size]
-        factors.append(tf.reshape(there, layout.along(axis, c)) if axes > 1 else there)
+        factors.append(xp.reshape(there, layout.along(axis, c)) if axes > 1 else there)
     return tuple(factors)
 
 
@@ -123,22 +123,22 @@ def is_straight(values: ConvValues) -> bool:
 
 
 @functools.lru_cache
-def _drawer(dtype: tf.DType, single: bool, grouped: bool) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+def _drawer(dtype: DType, single: bool, grouped: bool) -> Callable[..., tuple[Tensor, Tensor]]:
     """`_draw` for a dtype, for patterns known to be single runs, and for those that may share one draw by groups of
     channels: one function for all layers alike."""
     return functools.partial(_draw, dtype, single, grouped)
 
 
 def _draw(
-    dtype: tf.DType,
+    dtype: DType,
     single: bool,
     grouped: bool,
-    examples: tf.Tensor,
-    channels: tf.Tensor,
-    table: tf.Tensor,
-    numbers: tf.Tensor,
-    *words: tf.Tensor,
-) -> tuple[tf.Tensor, tf.Tensor]:
+    examples: Tensor,
+    channels: Tensor,
+    table: Tensor,
+    numbers: Tensor,
+    *words: Tensor,
+) -> tuple[Tensor, Tensor]:
     """Draws `o - (min - L + 1)`, uniform in `0 ... span + L - 1`, for each axis, example and channel.
 
     Where the pattern covers the map it is L - 1, the offset min; where it is not applied it is out of
@@ -148,23 +148,23 @@ def _draw(
     Returns:
         Shifts, int32 (axes, N, C), and the ratio of Eq. 1 if nothing is turned.
     """
-    c, rate, groups = tf.unstack(numbers)
-    axis_key, side, length, run, period, span, size = (row[:, None, None] for row in tf.unstack(table, 7))
+    c, rate, groups = xp.unstack(numbers)
+    axis_key, side, length, run, period, span, size = (row[:, None, None] for row in xp.unstack(table, 7))
     index = examples[:, None] * c + channels[None, :]  # (N, C)
     if grouped:
         index, _ = divided(index, groups)
-    index, key = tf.cast(index, tf.uint32), key_of(*words)
+    index, key = xp.word(index), key_of(*words)
     # One hash for the offsets of all axes and for the rate: (axes + 1, N, C).
-    bits = random_bits(fold_in(key, tf.concat([axis_key, tf.fill((1, 1, 1), _RATE_KEY)], 0)), index)
+    bits = random_bits(fold_in(key, xp.concat([axis_key, xp.fill((1, 1, 1), _RATE_KEY)], 0)), index)
     applied = is_drawn(bits[-1], rate)
     _, drawn = divided(positive(bits[:-1]), span + length)  # (axes, N, C)
-    shifts = tf.where(applied, tf.where(tf.reduce_all(side > span), length - 1, drawn), FAR - 1)
-    shifts = tf.truncatemod(shifts, FAR)  # nothing changes, but they are computed once: see `once`
+    shifts = xp.where(applied, xp.where(xp.reduce_all(side > span), length - 1, drawn), FAR - 1)
+    shifts = xp.truncatemod(shifts, FAR)  # nothing changes, but they are computed once: see `once`
     first = length - 1 - shifts  # the position of the profile at the first cell
     before, after = (dropped_before(place, length, run, None if single else period) for place in (first, first + size))
-    dropped = tf.where(channels[None, :] < c, tf.reduce_prod(after - before, 0), 0)  # (N, C)
-    cells = tf.cast(tf.size(examples), tf.int64) * tf.cast(c, tf.int64) * tf.reduce_prod(tf.cast(size, tf.int64))
-    return shifts, ratio_of(cells, tf.reduce_sum(tf.cast(dropped, tf.int64)), dtype)
+    dropped = xp.where(channels[None, :] < c, xp.reduce_prod(after - before, 0), 0)  # (N, C)
+    cells = xp.cast(xp.size(examples), xp.int64) * xp.cast(c, xp.int64) * xp.reduce_prod(xp.cast(size, xp.int64))
+    return shifts, ratio_of(cells, xp.reduce_sum(xp.cast(dropped, xp.int64)), dtype)
 
 
 def _profiles(values: ConvValues, axes: int) -> list[Profile]:
@@ -185,8 +185,8 @@ def _geometry(values: ConvValues, sizes: tuple[Any, ...]) -> list[tuple[Any, Any
     if isinstance(u, np.ndarray):
         turned = [((x - x.min()).astype(np.int32), int(np.ptp(x))) for x in (u, v)]
     else:
-        low = [tf.reduce_min(x) for x in (u, v)]
-        turned = [(x - least, tf.reduce_max(x) - least) for x, least in zip((u, v), low, strict=True)]
+        low = [xp.reduce_min(x) for x in (u, v)]
+        turned = [(x - least, xp.reduce_max(x) - least) for x, least in zip((u, v), low, strict=True)]
     return [*straight[:-2], *turned]
 
 
@@ -199,11 +199,11 @@ def _pattern_coordinates(values: ConvValues, h: Any, w: Any) -> tuple[Any, Any]:
     if all(map(is_constant, (*matrix, h, w))):
         rows, columns = np.arange(h, dtype=np.int64)[:, None], np.arange(w, dtype=np.int64)[None, :]
         return _map_back(matrix, rows, columns, h, w, np.right_shift)
-    rows, columns = tf.range(tf.cast(h, tf.int64))[:, None], tf.range(tf.cast(w, tf.int64))[None, :]
-    wide = [tf.cast(entry, tf.int64) for entry in matrix]
-    h64, w64 = tf.cast(h, tf.int64), tf.cast(w, tf.int64)
-    u, v = _map_back(wide, rows, columns, h64, w64, tf.bitwise.right_shift)
-    return tf.cast(u, tf.int32), tf.cast(v, tf.int32)
+    rows, columns = _range_64(h)[:, None], _range_64(w)[None, :]
+    wide = [xp.cast(entry, xp.int64) for entry in matrix]
+    h64, w64 = xp.cast(h, xp.int64), xp.cast(w, xp.int64)
+    u, v = _map_back(wide, rows, columns, h64, w64, xp.right_shift)
+    return xp.cast(u, xp.int32), xp.cast(v, xp.int32)
 
 
 def _map_back(matrix: Any, rows: Any, columns: Any, h: Any, w: Any, shift: Any) -> tuple[Any, Any]:
@@ -216,14 +216,20 @@ def _map_back(matrix: Any, rows: Any, columns: Any, h: Any, w: Any, shift: Any) 
 
 
 def _range(size: Any) -> Any:
-    return np.arange(size, dtype=np.int32) if is_constant(size) else tf.range(size)
+    return np.arange(size, dtype=np.int32) if is_constant(size) else xp.range(size)
 
 
-def _pack(*numbers: Any) -> tf.Tensor:
+def _range_64(size: Any) -> Tensor:
+    if is_constant(size):
+        return xp.convert_to_tensor(np.arange(size, dtype=np.int64))
+    return xp.range(xp.cast(size, xp.int64))
+
+
+def _pack(*numbers: Any) -> Tensor:
     """Numbers or rows of numbers, ints or scalar tensors, as one int32 tensor."""
     rows = [row if isinstance(row, tuple) else (row,) for row in numbers]
     flat = [one for row in rows for one in row]
     shape = (len(rows), len(rows[0])) if isinstance(numbers[0], tuple) else (len(rows),)
     if all(map(is_constant, flat)):
-        return tf.constant(flat, tf.int32, shape)
-    return tf.reshape(tf.stack([tf.cast(one, tf.int32) for one in flat]), shape)
+        return xp.constant(flat, xp.int32, shape)
+    return xp.reshape(xp.stack([xp.cast(one, xp.int32) for one in flat]), shape)

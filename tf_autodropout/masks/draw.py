@@ -2,8 +2,7 @@
 
 from typing import Any
 
-import tensorflow as tf
-
+from tf_autodropout.masks.backend import DType, Tensor, xp
 from tf_autodropout.masks.conv import conv_draws, conv_drop, is_straight
 from tf_autodropout.masks.drop import Draws, Drop
 from tf_autodropout.masks.drop_block import drop_block_drop
@@ -18,7 +17,7 @@ def draw(
     words: Words,
     data_format: str,
     token_axis: int,
-    dtype: tf.DType = tf.float32,
+    dtype: DType = xp.float32,
 ) -> Draws:
     """Draws the small tensors of one mask of a pattern that is not the identity; `dtype` is that of the ratio."""
     if isinstance(values, ConvValues):
@@ -28,9 +27,7 @@ def draw(
     return transformer_draws(values, shape, words, token_axis, dtype)
 
 
-def drop(
-    values: Values, shape: tuple[Any, ...], drawn: tuple[tf.Tensor, ...], data_format: str, token_axis: int
-) -> Drop:
+def drop(values: Values, shape: tuple[Any, ...], drawn: tuple[Tensor, ...], data_format: str, token_axis: int) -> Drop:
     """Returns what the mask that `draw` has fixed drops."""
     if isinstance(values, ConvValues):
         (shifts,) = drawn

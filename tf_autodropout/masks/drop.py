@@ -3,7 +3,7 @@
 import math
 from typing import Any, NamedTuple
 
-import tensorflow as tf
+from tf_autodropout.masks.backend import DType, Tensor, xp
 
 _FUSED_TERMS = 32
 _INT32 = 2**31
@@ -17,8 +17,8 @@ class Draws(NamedTuple):
         ratio: `Size(m) / Sum(m)` of Eq. 1, where it is known without a pass over the mask; else None.
     """
 
-    tensors: tuple[tf.Tensor, ...]
-    ratio: tf.Tensor | None = None
+    tensors: tuple[Tensor, ...]
+    ratio: Tensor | None = None
 
 
 class Drop(NamedTuple):
@@ -29,25 +29,25 @@ class Drop(NamedTuple):
         size: Number of cells of the AND, an int or a scalar tensor.
     """
 
-    factors: tuple[tf.Tensor, ...]
+    factors: tuple[Tensor, ...]
     size: Any
 
-    def mask(self) -> tf.Tensor:
+    def mask(self) -> Tensor:
         """Boolean tensor, True = drop."""
         first, *others = self.factors
         for one in others:
-            first = tf.bitwise.bitwise_and(first, one) if first.dtype == tf.uint8 else tf.logical_and(first, one)
-        return tf.not_equal(first, 0) if first.dtype == tf.uint8 else first
+            first = xp.bitwise_and(first, one) if first.dtype == xp.uint8 else xp.logical_and(first, one)
+        return xp.not_equal(first, 0) if first.dtype == xp.uint8 else first
 
-    def ratio(self, dtype: tf.DType = tf.float32) -> tf.Tensor:
+    def ratio(self, dtype: DType = xp.float32) -> Tensor:
         """`Size(m) / Sum(m)` of Eq. 1; 0 if all is dropped. Counted in integers, in a pass over the mask."""
         return ratio_of(self.size, _count(self.mask()), dtype)
 
 
-def ratio_of(size: Any, dropped: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+def ratio_of(size: Any, dropped: Tensor, dtype: DType) -> Tensor:
     """`Size(m) / Sum(m)` of Eq. 1, from the number of cells and of dropped ones, int64."""
-    size = tf.cast(size, tf.int64)
-    return tf.math.divide_no_nan(tf.cast(size, dtype), tf.cast(size - dropped, dtype))
+    size = xp.cast(size, xp.int64)
+    return xp.divide_no_nan(xp.cast(size, dtype), xp.cast(size - dropped, dtype))
 
 
 def times(*sizes: Any) -> Any:
@@ -56,34 +56,34 @@ def times(*sizes: Any) -> Any:
     product: Any = math.prod(known)
     for size in sizes:
         if not isinstance(size, int):
-            product = tf.cast(size, tf.int64) * product
+            product = xp.cast(size, xp.int64) * product
     return product
 
 
-def _count(flags: tf.Tensor) -> tf.Tensor:
+def _count(flags: Tensor) -> Tensor:
     """Sum of flags as int64, without writing them to memory first.
 
     XLA fuses a sum of at most 32 terms with what computes them, and writes the terms of a longer one to
     memory. So axis 1 is summed by runs of at most 32, in int32, and the rest afterwards; `maximum` keeps XLA
     from making one sum of the two. The rest is summed in int64 unless it is known to fit into int32.
     """
-    sizes = flags.shape.as_list()
-    ones = tf.cast(flags, tf.int32)
+    sizes = xp.static_shape(flags)
+    ones = xp.cast(flags, xp.int32)
     if len(sizes) < 2 or None in sizes[1:]:
-        return tf.reduce_sum(tf.cast(ones, tf.int64))
+        return xp.reduce_sum(xp.cast(ones, xp.int64))
     run = next(run for run in range(_FUSED_TERMS, 0, -1) if sizes[1] % run == 0)
-    runs = tf.maximum(tf.reduce_sum(tf.reshape(ones, (-1, sizes[1] // run, run, *sizes[2:])), 2), 0)
+    runs = xp.maximum(xp.reduce_sum(xp.reshape(ones, (-1, sizes[1] // run, run, *sizes[2:])), 2), 0)
     if sizes[0] is not None and math.prod(sizes) < _INT32:
-        return tf.cast(tf.reduce_sum(runs), tf.int64)
+        return xp.cast(xp.reduce_sum(runs), xp.int64)
     if math.prod(sizes[1:]) < _INT32:  # by example first
-        runs = tf.reduce_sum(runs, list(range(1, runs.shape.rank)))
-    return tf.reduce_sum(tf.cast(runs, tf.int64))
+        runs = xp.reduce_sum(runs, list(range(1, len(runs.shape))))
+    return xp.reduce_sum(xp.cast(runs, xp.int64))
 
 
-def once(flags: tf.Tensor) -> tf.Tensor:
+def once(flags: Tensor) -> Tensor:
     """Returns `flags` as 0 and 1, and has XLA compute them before it broadcasts them.
 
     XLA repeats cheap arithmetic at each cell that a small tensor is broadcast to; an integer division
     counts as expensive and is computed once: `(flag + 2) / 3` is `flag`.
     """
-    return (tf.cast(flags, tf.uint8) + tf.constant(2, tf.uint8)) // tf.constant(3, tf.uint8)
+    return (xp.cast(flags, xp.uint8) + xp.constant(2, xp.uint8)) // xp.constant(3, xp.uint8)

@@ -14,46 +14,36 @@ import zlib
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
+from tf_autodropout.masks.backend import Tensor, xp
 from tf_autodropout.patterns.checks import shown
 
 RATE_BITS = 24  # a rate is compared as a 24-bit integer: 1.0 is then exactly "always"
 
-Words = tuple[tf.Tensor, ...]  # what fixes a key: `words_of` a seed, and a replica if there is one
+Words = tuple[Tensor, ...]  # what fixes a key: `words_of` a seed, and a replica if there is one
 
 _OWN_KEY = 2**18  # entries from which on an example has a key of its own: far below 2^32 by any batch
 
-Key = tuple[tf.Tensor, tf.Tensor]  # two of uint32, scalars or such that broadcast with the counters
+Key = tuple[Tensor, Tensor]  # two words (`xp.word`), scalars or such that broadcast with the counters
 
 
-def _u32(value: int) -> tf.Tensor:
-    return tf.constant(value & 0xFFFFFFFF, tf.uint32)
+def _fold_down(x: Tensor, bits: int) -> Tensor:
+    return xp.bitwise_xor(x, xp.shifted(x, bits))
 
 
-def _fold_down(x: tf.Tensor, bits: int) -> tf.Tensor:
-    return tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, _u32(bits)))
-
-
-def random_bits(key: Key, counter: tf.Tensor) -> tf.Tensor:
-    """Returns 32 random bits for each `counter` (uint32, any shape)."""
-    x = _fold_down(counter + key[0], 16) * _u32(0x7FEB352D)
-    x = tf.bitwise.bitwise_xor(x, key[1])
-    x = _fold_down(x, 15) * _u32(0x846CA68B)
+def random_bits(key: Key, counter: Tensor) -> Tensor:
+    """Returns 32 random bits for each `counter`, words of any shape."""
+    x = _fold_down(counter + key[0], 16) * xp.word(0x7FEB352D)
+    x = xp.bitwise_xor(x, key[1])
+    x = _fold_down(x, 15) * xp.word(0x846CA68B)
     return _fold_down(x, 16)
-
-
-def _as_u32(value: Any) -> tf.Tensor:
-    if isinstance(value, int):
-        return _u32(value)
-    return tf.cast(value, tf.uint32)
 
 
 def fold_in(key: Key, data: Any) -> Key:
     """Derives a new key from `key` and an integer (Python or scalar tensor)."""
-    data = _as_u32(data)
+    data = xp.word(data)
     first = random_bits(key, data)
-    return first, random_bits((key[1], first), data + _u32(0x9E3779B9))
+    return first, random_bits((key[1], first), data + xp.word(0x9E3779B9))
 
 
 def make_key(seed: Any) -> Key:
@@ -70,15 +60,15 @@ def seed_word(seed: int) -> int:
     return seed if 0 <= seed < 2**32 else zlib.crc32(str(seed).encode())
 
 
-def words_of(seed: Any) -> tf.Tensor:
+def words_of(seed: Any) -> Tensor:
     """Returns a seed as a small tensor, which compiled functions take: integers (2,) for a pair, (3,) for an int.
 
     Raises:
         ValueError: `seed` is not an int, a pair of ints or a tensor of shape (2,).
     """
     if isinstance(seed, numbers.Integral) and not isinstance(seed, bool):
-        return tf.constant([int(seed) & 0xFFFFFFFF, int(seed) >> 32 & 0xFFFFFFFF, 1], tf.uint32)
-    if tf.is_tensor(seed) and seed.shape == (2,):
+        return xp.word(np.array([int(seed) & 0xFFFFFFFF, int(seed) >> 32 & 0xFFFFFFFF, 1], np.uint32))
+    if xp.is_tensor(seed) and seed.shape == (2,):
         return seed
     try:
         if not isinstance(seed, list | tuple | np.ndarray):
@@ -88,45 +78,45 @@ def words_of(seed: Any) -> tf.Tensor:
         raise ValueError(
             f"Invalid value for 'seed'. Expected an int or two ints. Received: seed={shown(seed)}"
         ) from None
-    return tf.constant([first, second], tf.uint32)
+    return xp.word(np.array([first, second], np.uint32))
 
 
-def key_of(words: tf.Tensor, replica: Any = None) -> Key:
+def key_of(words: Tensor, replica: Any = None) -> Key:
     """Returns the key of a seed, with the number of a replica folded into it if there is one."""
-    first, second, *kind = tf.unstack(tf.cast(words, tf.uint32))
+    first, second, *kind = xp.unstack(xp.word(words))
     key = fold_in((first, second), *kind or [2])
     return key if replica is None else fold_in(key, replica)
 
 
-def uniform_below(key: Key, counter: tf.Tensor, limit: Any) -> tf.Tensor:
+def uniform_below(key: Key, counter: Tensor, limit: Any) -> Tensor:
     """Draws int32 uniformly in `0 ... limit - 1`; the bias of the remainder is below limit / 2^31."""
-    return tf.truncatemod(positive(random_bits(key, counter)), tf.cast(limit, tf.int32))
+    return xp.truncatemod(positive(random_bits(key, counter)), xp.cast(limit, xp.int32))
 
 
-def positive(bits: tf.Tensor) -> tf.Tensor:
+def positive(bits: Tensor) -> Tensor:
     """Returns 31 of 32 random bits as an int32 that is not negative."""
-    return tf.cast(tf.bitwise.right_shift(bits, _u32(1)), tf.int32)
+    return xp.cast(xp.shifted(bits, 1), xp.int32)
 
 
-def bernoulli(key: Key, counter: tf.Tensor, threshold: Any) -> tf.Tensor:
+def bernoulli(key: Key, counter: Tensor, threshold: Any) -> Tensor:
     """Draws True with probability `threshold / 2^24` (see `RATE_BITS`)."""
     return is_drawn(random_bits(key, counter), threshold)
 
 
-def is_drawn(bits: tf.Tensor, threshold: Any) -> tf.Tensor:
+def is_drawn(bits: Tensor, threshold: Any) -> Tensor:
     """True for `threshold / 2^24` of all random bits."""
-    return tf.cast(tf.bitwise.right_shift(bits, _u32(32 - RATE_BITS)), tf.int32) < tf.cast(threshold, tf.int32)
+    return xp.cast(xp.shifted(bits, 32 - RATE_BITS), xp.int32) < xp.cast(threshold, xp.int32)
 
 
-def counters(*sizes: Any) -> tf.Tensor:
-    """Returns `0 ... prod(sizes) - 1` as uint32, shaped `sizes`."""
+def counters(*sizes: Any) -> Tensor:
+    """Returns `0 ... prod(sizes) - 1` as words, shaped `sizes`."""
     total: Any = 1
     for size in sizes:
         total = total * size
-    return tf.cast(tf.reshape(tf.range(total), sizes), tf.uint32)
+    return xp.word(xp.reshape(xp.range(total), sizes))
 
 
-def by_example(key: Key, n: Any, entries: Any, rank: int) -> tuple[Key, tf.Tensor]:
+def by_example(key: Key, n: Any, entries: Any, rank: int) -> tuple[Key, Tensor]:
     """Returns the key and the first counter of each example, which broadcast over a tensor of this rank.
 
     Counters end at 2^32. So examples with many entries count from 0, each with a key of its own; those of small ones go
@@ -140,10 +130,10 @@ def by_example(key: Key, n: Any, entries: Any, rank: int) -> tuple[Key, tf.Tenso
         rank: Rank of the tensor; examples are on axis 0.
     """
     shape = [-1] + [1] * (rank - 1)
-    example = tf.reshape(tf.range(n), shape)
-    in_line = tf.cast(example, tf.uint32) * tf.cast(entries, tf.uint32)
+    example = xp.reshape(xp.range(n), shape)
+    in_line = xp.word(example) * xp.word(entries)
     if isinstance(entries, int) and entries < _OWN_KEY:
         return key, in_line
-    large = tf.cast(entries >= _OWN_KEY, tf.bool)
-    first, second = (tf.where(large, new, old) for new, old in zip(fold_in(key, example), key, strict=True))
-    return (first, second), tf.where(large, _u32(0), in_line)
+    large = xp.cast(entries >= _OWN_KEY, xp.bool)
+    first, second = (xp.where(large, new, old) for new, old in zip(fold_in(key, example), key, strict=True))
+    return (first, second), xp.where(large, xp.word(0), in_line)

@@ -5,8 +5,7 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-import tensorflow as tf
-
+from tf_autodropout.masks.backend import Tensor, exact, xp
 from tf_autodropout.masks.cases import by_case
 from tf_autodropout.masks.draw import draw, drop
 from tf_autodropout.masks.hashing import words_of
@@ -18,9 +17,10 @@ from tf_autodropout.patterns.checks import invalid, shown
 _LARGEST = 2**38  # elements of a tensor: 1 TiB of float32
 
 
+@exact
 def keep_mask(
     pattern: Pattern, shape: Sequence[Any], seed: Any, data_format: str = "channels_last", token_axis: int = 1
-) -> tf.Tensor:
+) -> Tensor:
     """Draws the keep mask of a pattern: 1 = keep, 0 = drop.
 
     Args:
@@ -51,16 +51,16 @@ def keep_mask(
     sizes = check_sizes(shape)
     check_shape(pattern, len(sizes), data_format, token_axis)
     words = words_of(seed)
-    if any(not tf.is_tensor(size) and size == 0 for size in sizes):
-        return tf.ones(sizes)  # of nothing
+    if any(not xp.is_tensor(size) and size == 0 for size in sizes):
+        return xp.ones(sizes)  # of nothing
     if isinstance(pattern, TransformerPattern) and len(sizes) == 2:
         return keep_mask(pattern, (sizes[0], 1, sizes[1]), seed)[:, 0]
 
-    def mask(values: Values | None) -> tf.Tensor:
+    def mask(values: Values | None) -> Tensor:
         if values is None:
-            return tf.ones([1] * len(sizes))
+            return xp.ones([1] * len(sizes))
         drawn = draw(values, sizes, (words,), data_format, token_axis)
-        return 1.0 - tf.cast(drop(values, sizes, drawn.tensors, data_format, token_axis).mask(), tf.float32)
+        return 1.0 - xp.cast(drop(values, sizes, drawn.tensors, data_format, token_axis).mask(), xp.float32)
 
     layout = MapLayout.of(sizes, data_format)
     return by_case(encode_for(pattern, layout.sizes) if isinstance(pattern, MapPattern) else encode(pattern), mask)
@@ -69,10 +69,10 @@ def keep_mask(
 def check_sizes(shape: Any) -> tuple[Any, ...]:
     """Returns the sizes of a shape, ints or scalar tensors; raises `ValueError` if they are none."""
     try:
-        sizes = tuple(size if tf.is_tensor(size) else operator.index(size) for size in shape)
+        sizes = tuple(size if xp.is_tensor(size) else operator.index(size) for size in shape)
     except TypeError:
         sizes = (-1,)
-    known = [size for size in sizes if not tf.is_tensor(size)]
+    known = [size for size in sizes if not xp.is_tensor(size)]
     if any(not 0 <= size <= _LARGEST for size in known) or math.prod(known) > _LARGEST:
         raise ValueError(
             "Invalid value for 'shape'. Expected a sequence of sizes >= 0, ints or scalar tensors, of at most 2^38 "

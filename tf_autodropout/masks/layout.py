@@ -3,8 +3,8 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
+from tf_autodropout.masks.backend import Tensor, xp
 from tf_autodropout.patterns.checks import invalid
 
 DATA_FORMATS = ("channels_last", "channels_first")
@@ -41,12 +41,12 @@ class MapLayout(NamedTuple):
         axes = tuple(axis for axis in range(1, rank) if axis != channel_axis)
         return cls(shape[0], tuple(shape[axis] for axis in axes), shape[channel_axis], axes, channel_axis)
 
-    def per_map(self, x: tf.Tensor) -> tf.Tensor:
+    def per_map(self, x: Tensor) -> Tensor:
         """(N, C or 1) -> broadcasts over the axes of the map."""
         if x.shape[1] is None:
-            n, c = tf.unstack(tf.shape(x))
-            return tf.reshape(x, self._shape({0: n, self.channel_axis: c}))
-        return tf.reshape(x, self._shape({0: -1, self.channel_axis: x.shape[1]}))
+            n, c = xp.unstack(xp.shape(x))
+            return xp.reshape(x, self._shape({0: n, self.channel_axis: c}))
+        return xp.reshape(x, self._shape({0: -1, self.channel_axis: x.shape[1]}))
 
     def along(self, axis: int, c: int) -> list[Any]:
         """The shape in which (N, size, C) or (N, C, size), as the channels are, broadcasts over the other axes."""
@@ -58,7 +58,7 @@ class MapLayout(NamedTuple):
 
     def on_plane(self, x: Any) -> Any:
         """(H, W), an array or a tensor -> broadcasts over all but the last two axes of the map."""
-        h, w = x.shape if None not in x.shape else tf.unstack(tf.shape(x))
+        h, w = x.shape if None not in x.shape else xp.unstack(xp.shape(x))
         return _reshape(x, self._shape({self.axes[-2]: h, self.axes[-1]: w}))
 
     def _shape(self, sizes: dict[int, Any]) -> list[Any]:
@@ -66,4 +66,4 @@ class MapLayout(NamedTuple):
 
 
 def _reshape(x: Any, shape: list[Any]) -> Any:
-    return x.reshape(shape) if isinstance(x, np.ndarray) else tf.reshape(x, shape)
+    return x.reshape(shape) if isinstance(x, np.ndarray) else xp.reshape(x, shape)

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-import tensorflow as tf
-
+from tf_autodropout.masks.backend import Tensor, xp
 from tf_autodropout.masks.division import divided
 from tf_autodropout.masks.values import WORD_BITS, is_constant
 
@@ -30,49 +29,45 @@ class Profile:
         if is_constant(self.length):
             self.run, self.period = (self.length, FAR) if self.single else (size, size + stride)
         else:
-            self.length = tf.cast(self.length, tf.int32)
-            joined = tf.logical_or(tf.equal(stride, 0), tf.equal(repeat, 1))
-            self.run = tf.where(joined, self.length, tf.cast(size, tf.int32))
-            self.period = tf.where(joined, FAR, tf.cast(size + stride, tf.int32))
+            self.length = xp.cast(self.length, xp.int32)
+            joined = xp.logical_or(xp.equal(stride, 0), xp.equal(repeat, 1))
+            self.run = xp.where(joined, self.length, xp.cast(size, xp.int32))
+            self.period = xp.where(joined, FAR, xp.cast(size + stride, xp.int32))
 
-    def holds(self, base: Any, shift: tf.Tensor) -> tf.Tensor:
+    def holds(self, base: Any, shift: Tensor) -> Tensor:
         """True where position `base - shift` of the profile is in one of its runs; neither is negative.
 
         Args:
             base: int32 array or tensor.
             shift: int32 tensor that broadcasts with it.
         """
-        place = tf.cast(base - shift, tf.uint32)  # what was negative is huge now
+        place = xp.unsigned(xp.convert_to_tensor(base) - shift)
         if not self.single and not (is_constant(self.word) and self.word == 0):
-            return in_word(place, _uint32(self.word))
-        inside = place < _uint32(self.length)
+            return in_word(place, xp.word(self.word))
+        inside = place < xp.word(self.length)
         if self.single:
             return inside
         # (base - shift) mod period, without a remainder at each cell: it would cost most of the mask.
-        period = tf.cast(self.period, tf.int32)
-        phase = tf.truncatemod(base, period) - tf.truncatemod(shift, period)
-        phase = tf.where(phase < 0, phase + period, phase)
-        return tf.logical_and(inside, phase < tf.cast(self.run, tf.int32))
+        period = xp.cast(self.period, xp.int32)
+        phase = xp.truncatemod(base, period) - xp.truncatemod(shift, period)
+        phase = xp.where(phase < 0, phase + period, phase)
+        return xp.logical_and(inside, phase < xp.cast(self.run, xp.int32))
 
 
-def in_word(place: tf.Tensor, word: Any) -> tf.Tensor:
-    """True where the profile that a word holds, a bit for each cell, drops; both are uint32."""
-    one = _uint32(1)
-    bit = tf.bitwise.right_shift(word, tf.minimum(place, _uint32(WORD_BITS)))
-    return tf.equal(tf.bitwise.bitwise_and(bit, one), one)
+def in_word(place: Tensor, word: Any) -> Tensor:
+    """True where the profile that a word holds, a bit for each cell, drops; both are words (`xp.word`)."""
+    one = xp.word(1)
+    bit = xp.right_shift(word, xp.minimum(place, xp.word(WORD_BITS)))
+    return xp.equal(xp.bitwise_and(bit, one), one)
 
 
-def dropped_before(place: tf.Tensor, length: tf.Tensor, run: tf.Tensor, period: tf.Tensor | None) -> tf.Tensor:
+def dropped_before(place: Tensor, length: Tensor, run: Tensor, period: Tensor | None) -> Tensor:
     """Number of dropped cells of a profile before a position of it, which may be beyond either end.
 
     Without a period the profile is a single run.
     """
-    place = tf.clip_by_value(place, 0, length)
+    place = xp.clip_by_value(place, 0, length)
     if period is None:
         return place
     runs, rest = divided(place, period)
-    return runs * run + tf.minimum(rest, run)
-
-
-def _uint32(value: Any) -> tf.Tensor:
-    return tf.constant(value, tf.uint32) if is_constant(value) else tf.cast(value, tf.uint32)
+    return runs * run + xp.minimum(rest, run)

@@ -4,10 +4,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import tensorflow as tf
-
+from tf_autodropout.masks.backend import DType, Tensor, xp
 from tf_autodropout.masks.drop import Draws, Drop, ratio_of, times
-from tf_autodropout.masks.fusion import fused
 from tf_autodropout.masks.hashing import Words, bernoulli, by_example, counters, fold_in, key_of, uniform_below
 from tf_autodropout.masks.values import TransformerValues, is_constant
 
@@ -15,7 +13,7 @@ _KEPT = 256  # functions that draw
 
 
 def transformer_draws(
-    values: TransformerValues, shape: tuple[Any, ...], words: Words, token_axis: int, dtype: tf.DType
+    values: TransformerValues, shape: tuple[Any, ...], words: Words, token_axis: int, dtype: DType
 ) -> Draws:
     """Draws one mask: if it is known to be shared along C then the mask itself, else what fixes it.
 
@@ -30,63 +28,63 @@ def transformer_draws(
         return Draws(words)
     known = all(map(is_constant, (*values[:-1], *shape[1:])))
     draw = (_drawer if known else _drawer.__wrapped__)(values._replace(rate=0), tuple(shape[1:]), token_axis, dtype)
-    inner = tf.TensorShape([None, 1 if known else None])
-    dropped, ratio = fused(draw, inner)(tf.range(shape[0]), tf.cast(values.rate, tf.int32), *words)
+    inner = (None, 1 if known else None)
+    dropped, ratio = xp.fused(draw, inner)(xp.range(shape[0]), xp.cast(values.rate, xp.int32), *words)
     return Draws((dropped,), ratio)
 
 
 @functools.lru_cache(_KEPT)
 def _drawer(
-    alike: TransformerValues, inner: tuple[Any, ...], token_axis: int, dtype: tf.DType
-) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+    alike: TransformerValues, inner: tuple[Any, ...], token_axis: int, dtype: DType
+) -> Callable[..., tuple[Tensor, Tensor]]:
     """Draws a mask that is shared along C, and its ratio: one function for layers alike, compiled once."""
 
-    def draw(examples: tf.Tensor, rate: tf.Tensor, *words: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        n = examples.shape[0] if examples.shape[0] is not None else tf.size(examples)
+    def draw(examples: Tensor, rate: Tensor, *words: Tensor) -> tuple[Tensor, Tensor]:
+        n = examples.shape[0] if examples.shape[0] is not None else xp.size(examples)
         dropped = _elements(alike._replace(rate=rate), (n, *inner), words, token_axis)  # (N, T) among ones
         cells = times(n, inner[token_axis - 1])
-        return dropped, ratio_of(cells, tf.reduce_sum(tf.cast(dropped, tf.int64)), dtype)
+        return dropped, ratio_of(cells, xp.reduce_sum(xp.cast(dropped, xp.int64)), dtype)
 
     return draw
 
 
 def transformer_drop(
-    values: TransformerValues, shape: tuple[Any, ...], drawn: tuple[tf.Tensor, ...], token_axis: int
+    values: TransformerValues, shape: tuple[Any, ...], drawn: tuple[Tensor, ...], token_axis: int
 ) -> Drop:
     """Returns what a mask drops; it broadcasts to `shape`. See `transformer_draws`."""
     n, t = shape[0], shape[token_axis]
-    if drawn[0].dtype == tf.bool:
+    if drawn[0].dtype == xp.bool:
         return Drop(drawn, times(n, t))
     rest = [size for axis, size in enumerate(shape) if axis not in (0, token_axis)]
     shared = is_constant(values.share_c) and values.share_c
     return Drop((_elements(values, shape, drawn, token_axis),), times(n, t, *([] if shared else rest)))
 
 
-def _elements(values: TransformerValues, shape: tuple[Any, ...], words: Words, token_axis: int) -> tf.Tensor:
+def _elements(values: TransformerValues, shape: tuple[Any, ...], words: Words, token_axis: int) -> Tensor:
     """Booleans, True = drop, that broadcast to the shape."""
     rank = len(shape)
     n, t = shape[0], shape[token_axis]
     key = key_of(*words)
-    size, stride = (tf.cast(value, tf.int32) for value in (values.size, values.stride))
-    period = tf.maximum(size + stride, 1)
+    size, stride = (xp.cast(value, xp.int32) for value in (values.size, values.stride))
+    period = xp.maximum(size + stride, 1)
     phase = uniform_below(
         fold_in(key, 1), counters(n), period
     )  # (N,) tokens of the first block that are before token 0
-    phase = tf.where(size >= t, 0, phase)
-    past = tf.range(t)[None, :] + phase[:, None]  # (N, T) tokens since the first block began
-    affected = tf.truncatemod(past, period) < size
-    token = tf.where(tf.cast(values.share_t, tf.bool), tf.truncatediv(past, period), tf.range(t)[None, :])  # (N, T)
+    phase = xp.where(size >= t, 0, phase)
+    past = xp.range(t)[None, :] + phase[:, None]  # (N, T) tokens since the first block began
+    affected = xp.truncatemod(past, period) < size
+    token = xp.where(xp.cast(values.share_t, xp.bool), xp.truncatediv(past, period), xp.range(t)[None, :])  # (N, T)
 
     rest = [axis for axis in range(rank) if axis not in (0, token_axis)]
     features = times(*(shape[axis] for axis in rest))
     shared = is_constant(values.share_c) and values.share_c
     feature_sizes = [1 if shared or axis not in rest else shape[axis] for axis in range(rank)]
 
-    def on_tokens(x: tf.Tensor) -> tf.Tensor:  # (N, T) -> broadcasts over C
-        return tf.reshape(x, [n if axis == 0 else t if axis == token_axis else 1 for axis in range(rank)])
+    def on_tokens(x: Tensor) -> Tensor:  # (N, T) -> broadcasts over C
+        return xp.reshape(x, [n if axis == 0 else t if axis == token_axis else 1 for axis in range(rank)])
 
     # As many features as there are, shared or not: both draw the same for the first one.
     own, first = by_example(fold_in(key, 2), n, times(t, features), rank)
-    counter = on_tokens(tf.cast(token, tf.uint32) * tf.cast(features, tf.uint32)) + first + counters(*feature_sizes)
+    counter = on_tokens(xp.word(token) * xp.word(features)) + first + counters(*feature_sizes)
     drawn = bernoulli(own, counter, values.rate)
-    return tf.logical_and(drawn, on_tokens(affected))
+    return xp.logical_and(drawn, on_tokens(affected))

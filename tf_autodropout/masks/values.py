@@ -10,8 +10,8 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
+from tf_autodropout.masks.backend import Tensor, exact, xp
 from tf_autodropout.masks.hashing import RATE_BITS
 from tf_autodropout.patterns import ConvPattern, DropBlockPattern, Pattern, Schedule, TransformerPattern
 from tf_autodropout.patterns.checks import shown
@@ -179,11 +179,11 @@ def encode_for(pattern: Pattern, sizes: tuple[Any, ...]) -> Values:
     return values._replace(word_d=0, word_h=0, word_w=0)  # the profile is not known yet
 
 
-def _cells(fraction: Fraction, size: Any) -> tf.Tensor:
+def _cells(fraction: Fraction, size: Any) -> Tensor:
     """`patterns.extent.cells` for an axis whose size is a tensor."""
-    size, twice = tf.cast(size, tf.int64), 2 * fraction.denominator
+    size, twice = xp.cast(size, xp.int64), 2 * fraction.denominator
     rounded = (2 * fraction.numerator * size + fraction.denominator) // twice
-    return tf.clip_by_value(rounded, 1, tf.maximum(size - 1, 1))
+    return xp.clip_by_value(rounded, 1, xp.maximum(size - 1, 1))
 
 
 def encode_schedule(schedule: Schedule | None) -> ScheduleValues:
@@ -192,13 +192,14 @@ def encode_schedule(schedule: Schedule | None) -> ScheduleValues:
     return ScheduleValues(_fixed(one.first), _fixed(one.last), one.begin, one.end)
 
 
+@exact
 def at_step(values: Values, schedule: ScheduleValues, step: Any) -> Values:
     """Returns the values with the rate that a schedule gives at a step: in integers, the same to the bit everywhere."""
-    first, last, begin, end, rate = (tf.cast(one, tf.int64) for one in (*schedule, values.rate))
-    step, line = tf.cast(step, tf.int64), tf.maximum(end - begin, 1)
-    factor = first + (last - first) * tf.clip_by_value(step - begin, 0, line) // line
-    factor = tf.where(step >= end, last, factor)
-    return values._replace(rate=tf.bitwise.right_shift(factor * rate + _HALF, RATE_BITS))
+    first, last, begin, end, rate = (xp.cast(one, xp.int64) for one in (*schedule, values.rate))
+    step, line = xp.cast(step, xp.int64), xp.maximum(end - begin, 1)
+    factor = first + (last - first) * xp.clip_by_value(step - begin, 0, line) // line
+    factor = xp.where(step >= end, last, factor)
+    return values._replace(rate=xp.right_shift(factor * rate + _HALF, RATE_BITS))
 
 
 def encode_vector(pattern: Pattern, schedule: Schedule | None = None, axes: int | None = None) -> np.ndarray:
@@ -219,7 +220,7 @@ def unpack(kind: type[Pattern], vector: Any) -> tuple[Values, ScheduleValues]:
     """Splits what `encode_vector` has made, as a tensor, back into named scalars."""
     made: Any = ConvValues if issubclass(kind, ConvPattern) else TransformerValues
     count = len(made._fields)
-    scalars = tf.unstack(tf.convert_to_tensor(vector), count + len(ScheduleValues._fields))
+    scalars = xp.unstack(xp.wide(xp.convert_to_tensor(vector)), count + len(ScheduleValues._fields))
     return made(*scalars[:count]), ScheduleValues(*scalars[count:])
 
 

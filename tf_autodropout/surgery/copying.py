@@ -8,13 +8,13 @@ The graph is copied call by call, without running any.
 
 import copy
 import functools
+import importlib
 import inspect
 import types
 from collections import OrderedDict, defaultdict
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from tf_autodropout.layers.keras_internals import (
     CALLS,
@@ -33,9 +33,10 @@ from tf_autodropout.layers.keras_internals import (
     state_beside_value,
     take_identities,
 )
+from tf_autodropout.masks.backend import NAME, xp
 
+_OBJECTS = importlib.import_module(f"tf_autodropout.surgery.{NAME}_objects")
 _COMPILED = ("train_function", "test_function", "predict_function")  # of the model that traced them; made anew by `fit`
-_TENSORFLOW = ("tensorflow", "tensorflow_text")
 _OWN_WAYS = ("__deepcopy__", "__setstate__", "__getnewargs__", "__getnewargs_ex__")
 
 
@@ -67,7 +68,7 @@ class _Web:
         self._operations: list[tuple[Any, Any]] = []
         self._trackers: list[tuple[Any, Any]] = []
         self._optimizers: list[Any] = []
-        self._variable_keys: dict[str, str] = {}
+        self._variable_keys: dict[Any, Any] = {}
 
     def copied(self, x: Any) -> Any:
         """Returns the copy of an object."""
@@ -90,6 +91,8 @@ class _Web:
                     renamed = {self._variable_keys.get(key, key): value for key, value in table.items()}
                     table.clear()
                     table.update(renamed)
+        for _, new in self._operations:
+            _OBJECTS.finish(new)
 
     def _keep(self, old: Any, new: Any) -> Any:
         self._made[id(old)] = new
@@ -105,7 +108,7 @@ class _Web:
     def _new(self, x: Any) -> Any:
         """Copies any other object: by its attributes, or in the way of its class."""
         kind = type(x)
-        if _is_tensorflows(kind):
+        if _OBJECTS.is_foreign(kind):
             return x
         if kind.__dictoffset__ and _is_copied_by_attributes(kind):
             return self._object(x)
@@ -123,8 +126,6 @@ class _Web:
     @_new.register(types.ModuleType)
     @_new.register(inspect.Signature)
     @_new.register(keras.DTypePolicy)
-    @_new.register(tf.Tensor)
-    @_new.register(tf.saved_model.experimental.TrackableResource)
     def _constant(self, x: Any) -> Any:
         return x
 
@@ -134,8 +135,8 @@ class _Web:
 
     @_new.register(list)
     def _list(self, x: Any) -> Any:
-        if _is_tensorflows(type(x)):
-            return tf.__internal__.tracking.wrap([self.copied(one) for one in x])
+        if _OBJECTS.is_foreign(type(x)):
+            return _OBJECTS.wrapped([self.copied(one) for one in x])
         new: Any = self._keep(x, list.__new__(type(x)))
         list.extend(new, [self.copied(one) for one in x])
         return self._fill(x, new)
@@ -151,12 +152,12 @@ class _Web:
         items = tuple(self.copied(one) for one in x)
         if all(new is old for new, old in zip(items, x, strict=True)):
             return x
-        return tf.__internal__.tracking.wrap(items) if _is_tensorflows(type(x)) else tuple.__new__(type(x), items)
+        return _OBJECTS.wrapped(items) if _OBJECTS.is_foreign(type(x)) else tuple.__new__(type(x), items)
 
     @_new.register(dict)
     def _dict(self, x: Any) -> Any:
-        if _is_tensorflows(type(x)):
-            return tf.__internal__.tracking.wrap({self.copied(key): self.copied(value) for key, value in x.items()})
+        if _OBJECTS.is_foreign(type(x)):
+            return _OBJECTS.wrapped({self.copied(key): self.copied(value) for key, value in x.items()})
         base: Any = next(one for one in (OrderedDict, defaultdict, dict) if isinstance(x, one))
         new = self._keep(x, base.__new__(type(x)))
         for key, value in x.items():
@@ -184,41 +185,38 @@ class _Web:
         for cell, old in zip(cells, x.__closure__, strict=True):
             if _is_filled(old):
                 content = old.cell_contents
-                cell.cell_contents = self.copied(content) if self._has_state(content, set()) else content
+                cell.cell_contents = self.copied(content) if self.has_state(content) else content
         return self._fill(x, new)
-
-    @_new.register(tf.types.experimental.PolymorphicFunction)
-    def _traced(self, x: Any) -> Any:
-        return x._clone(self.copied(x.python_function)) if self._has_state(x.python_function, set()) else x
 
     def _closes_over_state(self, function: Any, seen: set[int]) -> bool:
         if id(function) in seen:
             return False
         seen.add(id(function))
         cells = filter(_is_filled, function.__closure__ or ())
-        return any(self._has_state(cell.cell_contents, seen) for cell in cells)
+        return any(self.has_state(cell.cell_contents, seen) for cell in cells)
 
-    def _has_state(self, x: Any, seen: set[int]) -> bool:
+    def has_state(self, x: Any, seen: set[int] | None = None) -> bool:
         """True for what a function of the copy must not share with that of the original."""
+        seen = set() if seen is None else seen
         match x:
             case types.FunctionType():
                 return self._closes_over_state(x, seen)
             case types.MethodType():
-                return self._has_state(x.__self__, seen) or self._has_state(x.__func__, seen)
-            case tf.types.experimental.PolymorphicFunction():
-                return self._has_state(x.python_function, seen)
+                return self.has_state(x.__self__, seen) or self.has_state(x.__func__, seen)
             case list() | tuple():
-                return any(self._has_state(one, seen) for one in x)
+                return any(self.has_state(one, seen) for one in x)
             case dict():
-                return any(self._has_state(one, seen) for one in x.values())
-        return isinstance(x, KerasSaveable | keras.Variable | tf.Variable | keras.random.SeedGenerator)
+                return any(self.has_state(one, seen) for one in x.values())
+        if isinstance(x, _OBJECTS.FUNCTIONS):
+            return self.has_state(x.python_function, seen)
+        return isinstance(x, (KerasSaveable, keras.Variable, keras.random.SeedGenerator, *_OBJECTS.VARIABLES))
 
     @_new.register(keras.Variable)
     def _keras_variable(self, x: Any) -> Any:
         if not has_value(x):
             return self._object(x)
         new = keras.Variable(
-            tf.convert_to_tensor(x.value),  # a variable would be taken over
+            xp.copied(x.value),
             dtype=x.dtype,
             trainable=x.trainable,
             aggregation=x.aggregation,
@@ -230,22 +228,6 @@ class _Web:
         for name, value in state_beside_value(x).items():
             new.__dict__[name] = self.copied(value)
         return new
-
-    @_new.register(tf.Variable)
-    def _tensorflow_variable(self, x: Any) -> Any:
-        return tf.Variable(
-            x,
-            trainable=x.trainable,
-            name=x.name.split(":")[0],
-            dtype=x.dtype,
-            synchronization=x.synchronization,
-            aggregation=x.aggregation,
-            shape=x.shape,
-        )
-
-    @_new.register(tf.__internal__.tracking.TrackableReference)
-    def _checkpoint_reference(self, x: Any) -> Any:
-        return type(x)(name=x.name, ref=self.copied(x.ref))
 
     @_new.register(Tracker)
     def _tracker(self, x: Any) -> Any:
@@ -296,8 +278,7 @@ class _Web:
         return new
 
 
-def _is_tensorflows(kind: type) -> bool:
-    return kind.__module__.split(".")[0] in _TENSORFLOW
+_OBJECTS.teach(_Web)
 
 
 def _is_copied_by_attributes(kind: type) -> bool:

@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tf_autodropout.layers.keras_internals import all_layers, graph_of, inputs_of, nodes_of
+from tf_autodropout.masks.backend import xp
 
 _SIZES = (16, 32, 64, 224)  # tried for sizes that a model leaves open
 _WORDS = ("a", "the", "of")  # where no layer tells its vocabulary
@@ -29,9 +29,9 @@ def check_same_inference(made: keras.Model, model: keras.Model) -> None:
     Raises:
         ValueError: they differ, with the name of the first layer that does.
     """
-    if tf.distribute.has_strategy() or _inputs(model) is None:
+    if xp.in_strategy() or _inputs(model) is None:
         return
-    kept = [(variable, tf.convert_to_tensor(variable.value)) for variable in _states(made, model)]
+    kept = [(variable, xp.copied(variable.value)) for variable in _states(made, model)]
     try:
         for batch in _batches(model):
             try:
@@ -115,16 +115,13 @@ def _batches(model: Any) -> Iterator[Any]:
 
 def _random(spec: Any, size: int, indices: bool, words: list[str], rng: np.random.Generator) -> Any:
     shape = [1 if spec.shape[0] is None else spec.shape[0], *(size if one is None else one for one in spec.shape[1:])]
-    kind = tf.as_dtype(spec.dtype)
-    if kind == tf.string:
-        value = tf.constant(rng.choice(words, shape))
-    elif kind.is_floating and not indices:
-        value = tf.cast(rng.standard_normal(shape), kind)
+    if spec.dtype == "string":
+        value = rng.choice(words, shape)
+    elif keras.backend.is_float_dtype(spec.dtype) and not indices:
+        value = rng.standard_normal(shape)
     else:
-        value = tf.cast(rng.integers(0, 2, shape), kind)
-    if spec.sparse:
-        return tf.sparse.from_dense(value)
-    return tf.RaggedTensor.from_tensor(value) if spec.ragged else value
+        value = rng.integers(0, 2, shape)
+    return xp.as_spec(value, spec)
 
 
 def _vocabulary(model: Any) -> list[str]:
@@ -141,7 +138,7 @@ def _run(model: Any, batch: Any) -> list[Any]:
 
 
 def _flat(outputs: Any) -> list[np.ndarray]:
-    return [np.asarray(one) for one in tf.nest.flatten(outputs, expand_composites=True)]
+    return xp.to_arrays(outputs)
 
 
 def _equal(got: list[Any], wanted: list[Any]) -> bool:

@@ -1,11 +1,19 @@
 """Loads saved models in a process that has made none."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from tf_autodropout.layers import relative_attention, segment_memory  # noqa: F401 (registers its classes with Keras)
+from tf_autodropout.layers import (
+    pattern_layers,
+    relative_attention,  # noqa: F401 (registers its classes with Keras)
+    segment_memory,  # noqa: F401
+)
+from tf_autodropout.layers.recording import recording
+from tf_autodropout.layers.site_layers import SCORES
+from tf_autodropout.masks.backend import NAME, xp
 from tf_autodropout.surgery.hub import import_if_named
 from tf_autodropout.surgery.rebuilding import register_backbones
 
@@ -23,6 +31,9 @@ def load_model(file: str | Path, **arguments: Any) -> keras.Model:
     Returns:
         The model, with its patterns.
 
+    Warns:
+        UserWarning: on JAX and PyTorch, of patterns at a softmax that is part of a fused attention there.
+
     Raises:
         ValueError: as `keras.saving.load_model`.
         ImportError: the model has layers of KerasHub, which cannot be imported.
@@ -37,4 +48,27 @@ def load_model(file: str | Path, **arguments: Any) -> keras.Model:
     """
     import_if_named(file)
     register_backbones()
-    return keras.saving.load_model(file, **arguments)
+    model = keras.saving.load_model(file, **arguments)
+    if NAME != "tensorflow":
+        _warn_of_fused_attention(model)
+    return model
+
+
+def _warn_of_fused_attention(model: Any) -> None:
+    """Warns of patterns inside attention that this backend computes as a whole: no layer is called there."""
+    inside = [layer for site in ("softmax", SCORES) for layer in pattern_layers(model).get(site, ())]
+    waiting = {id(layer): layer for layer in inside if not layer.pattern.is_identity}
+    specs = getattr(model, "input", None) if waiting else None
+    if specs is None:
+        return
+    try:
+        with recording(lambda layer, x: waiting.pop(id(layer), None)):
+            xp.call_on_symbols(lambda inputs: model(inputs, training=False), specs)
+    except Exception:  # whatever a layer says of the sizes that open ones count as
+        return
+    if waiting:
+        warnings.warn(
+            f"Model '{model.name}': {len(waiting)} patterns at its softmax do not act: on '{NAME}' its attention is "
+            "computed as a whole, without the softmax layer that they are at.",
+            stacklevel=3,
+        )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tf_autodropout.layers.keras_internals import own_variables
-from tf_autodropout.surgery.tracing import Call, Trace, exchanges_last_axes, key_operand
+from tf_autodropout.surgery.tracing import Call, Trace
 
 _ADDITIONS = ("AddV2", "Add", "AddN")
 
@@ -78,7 +78,7 @@ class Roles:
                 for source in trace.sources(one):
                     if source.name not in seen:
                         seen.add(source.name)
-                        todo.append((source, turned != exchanges_last_axes(one.op)))
+                        todo.append((source, turned != trace.exchanges_last_axes(one.op)))
 
         def is_projected(factor: Any) -> bool:
             return self._back(factor, lambda one: _weighted(trace.makers(one))) is not None
@@ -88,7 +88,7 @@ class Roles:
 
     def _attention(self, softmax: Any, scores: Any, turned: bool, mixed: Any) -> Attention:
         trace, found = self._trace, Attention()
-        key = key_operand(scores, turned)
+        key = trace.key_operand(scores, turned)
         probabilities = [tensor for tensor in mixed.op.inputs if trace.depends(tensor, softmax.outputs[0])]
         values = [tensor for tensor in mixed.op.inputs if all(tensor is not one for one in probabilities)]
         parts = {"query": scores.inputs[1 - key], "key": scores.inputs[key], "value": (values or [mixed])[0]}

@@ -1,25 +1,31 @@
 """What a training step of a model calls: every layer wherever it is, and the operations between them.
 
-The model is run once on placeholders. Nothing is computed, no variable changes, and no layer keeps a trace of it. This
-is the one file of the surgery that reads graphs of TensorFlow; all other files ask `Trace`.
+The model is run once on placeholders: those of a graph on TensorFlow (`graph_trace`), Keras' own elsewhere
+(`symbol_trace`). Nothing is computed, no variable changes, and no layer keeps a trace of it. All other files ask
+`Trace`, whose operations go by TensorFlow's names.
 """
 
-import functools
+import contextlib
+import importlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
-import tensorflow as tf
 
-from tf_autodropout.layers import PatternDropout
-from tf_autodropout.layers.keras_internals import all_layers, graph_of, inputs_of
+from tf_autodropout.layers.keras_internals import graph_of, inputs_of
+from tf_autodropout.masks.backend import NAME
 from tf_autodropout.surgery.graph import why_closed
 
 _READS = ("ReadVariableOp", "VarHandleOp", "Const", "ResourceGather")
 _CONTRACTIONS = ("Einsum", "MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3")
 _CONVOLUTIONS = ("Conv2D", "Conv3D", "DepthwiseConv2dNative")
-_LENGTH = 64
+# Module, class and the lengths to try. Keras' symbols have none that are open: of many divisors and seldom a size of a
+# model, or else short enough for one that encodes few positions.
+_KINDS: dict[str, tuple[str, str, tuple[int | None, ...]]] = {
+    "tensorflow": ("graph_trace", "GraphTrace", (None, 64)),
+    "others": ("symbol_trace", "SymbolTrace", (448, 64, 16)),
+}
 
 
 @dataclass(eq=False)
@@ -58,33 +64,20 @@ class Trace:
     """The calls and operations of one training step.
 
     Args:
-        model: A model that is built. Pattern layers count as the identity.
-        length: What a size counts as that the model leaves open, the batch excepted; None leaves it open here too.
-
-    Raises:
-        Exception: what the model raises on placeholders.
+        length: What a size counts as that the model leaves open, the batch excepted; None for sizes that are open in
+            the trace too.
     """
 
-    def __init__(self, model: keras.Model, length: int | None = None) -> None:
+    opaque = 0  # layers whose code is not seen
+
+    def __init__(self, length: int | None) -> None:
         self.length = length
         self.calls: list[Call] = []
         self._stack: list[Call] = []
-        self._graph = tf.__internal__.FuncGraph("sites")  # as Keras does to find out shapes
-        layers = [
-            layer for layer in all_layers(model, include_self=True) if not isinstance(layer, keras.layers.InputLayer)
-        ]
-        args, kwargs = _inputs(model)
-        try:
-            for layer in layers:
-                self._watch(layer)
-            with keras.StatelessScope(), self._graph.as_default():
-                args, kwargs = keras.tree.map_structure(lambda x: _placeholder(x, length), (args, kwargs))
-                model(*args, **kwargs, training=True)
-        finally:
-            for layer in layers:
-                for name in ("call", "quantized_call"):
-                    layer.__dict__.pop(name, None)
-        self._operations = self._graph.get_operations()
+
+    def _index(self, operations: Sequence[Any]) -> None:
+        """Makes the tables that the questions below are answered from, of all operations in their order."""
+        self._operations = operations
         self._place = {operation.name: place for place, operation in enumerate(self._operations)}
         self._readers: dict[str, list[Any]] = {}
         for operation in self._operations:
@@ -102,31 +95,6 @@ class Trace:
         self._around: list[Call | None] = [None] * len(self._operations)
         for call in sorted(self.calls[::-1], key=lambda call: (call.first, -call.last)):  # the outer ones first
             self._around[call.first : call.last] = [call] * (call.last - call.first)
-
-    def _watch(self, layer: Any) -> None:
-        """Lets a layer report its calls. An entry of the instance comes before the method of the class."""
-        for name in ("call", "quantized_call"):
-            method = getattr(layer, name)
-            layer.__dict__[name] = functools.partial(self._report, layer, method)
-
-    def _report(self, layer: Any, method: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(layer, PatternDropout):
-            return args[0]
-        around = self._stack[-1] if self._stack else None
-        call = Call(layer, around, self._tensors((args, kwargs)), self._graph.version)
-        self._stack.append(call)
-        try:
-            outputs = method(*args, **kwargs)
-        finally:
-            self._stack.pop()
-        call.outputs, call.last = self._tensors(outputs), self._graph.version
-        self.calls.append(call)
-        return outputs
-
-    def _tensors(self, nest: Any) -> list[Any]:
-        """The tensors in a nest; those inside a loop are of another graph and are left out."""
-        leaves = keras.tree.flatten(nest)
-        return [leaf for leaf in leaves if tf.is_symbolic_tensor(leaf) and leaf.graph is self._graph]
 
     def shape(self, tensor: Any) -> tuple[int | None, ...]:
         """Returns the shape of a tensor, with None for sizes that the model leaves open."""
@@ -188,6 +156,23 @@ class Trace:
                 todo += [source for source in one.op.inputs if source.dtype.is_floating]
         return False
 
+    def key_operand(self, product: Any, turned: bool) -> int:
+        """Returns which factor of a product of queries and keys holds the keys: that of the last axis of the scores.
+
+        Args:
+            product: The operation.
+            turned: True if the last two axes of its result are exchanged before the softmax.
+        """
+        if product.type != "Einsum":
+            return 0 if turned else 1
+        equation = product.get_attr("equation").decode()
+        factors, scores = equation.split("->")
+        return 0 if scores[-2 if turned else -1] in factors.split(",")[0] else 1
+
+    def exchanges_last_axes(self, operation: Any) -> bool:
+        """True for a transposition after which the last axis is the last but one, as Keras' `einsum` makes them."""
+        raise NotImplementedError
+
 
 def trace_of(model: keras.Model) -> Trace:
     """Returns the trace of a model; where it takes no open sizes (chunks, a loop in Python), with a length assumed.
@@ -195,41 +180,18 @@ def trace_of(model: keras.Model) -> Trace:
     Raises:
         Exception: what the model raises on placeholders.
     """
-    try:
-        return Trace(model)
-    except Exception:  # whatever somebody's code raises
-        return Trace(model, _LENGTH)
+    module, kind, lengths = _KINDS["tensorflow" if NAME == "tensorflow" else "others"]
+    made = getattr(importlib.import_module(f"tf_autodropout.surgery.{module}"), kind)
+    found: list[Trace] = []
+    for length in lengths:
+        with contextlib.suppress(Exception):  # whatever somebody's code raises
+            found.append(made(model, length))
+            if not found[-1].opaque:
+                break
+    return min(found, key=lambda trace: trace.opaque) if found else made(model, lengths[-1])
 
 
-def key_operand(product: Any, turned: bool) -> int:
-    """Returns which factor of a product of queries and keys holds the keys: that of the last axis of the scores.
-
-    Args:
-        product: The operation.
-        turned: True if the last two axes of its result are exchanged before the softmax.
-    """
-    if product.type != "Einsum":
-        return 0 if turned else 1
-    equation = product.get_attr("equation").decode()
-    factors, scores = equation.split("->")
-    return 0 if scores[-2 if turned else -1] in factors.split(",")[0] else 1
-
-
-def exchanges_last_axes(operation: Any) -> bool:
-    """True for a transposition after which the last axis is the last but one, as Keras' `einsum` makes them."""
-    if operation.type != "Transpose" or (order := tf.get_static_value(operation.inputs[1])) is None:
-        return False
-    return len(order) > 1 and int(order[-1]) == len(order) - 2
-
-
-def _placeholder(spec: Any, length: int | None) -> Any:
-    if not isinstance(spec, keras.KerasTensor):
-        return spec
-    make = tf.compat.v1.sparse_placeholder if spec.sparse else tf.compat.v1.placeholder
-    return make(spec.dtype, [*spec.shape[:1], *(length if size is None else size for size in spec.shape[1:])])
-
-
-def _inputs(model: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def inputs_of_call(model: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of a model as Keras tensors."""
     if why_closed(model) is None:
         return (inputs_of(graph_of(model)),), {}

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import keras
 import numpy as np
 
 from tf_autodropout.masks import drop_probability, keep_mask
@@ -106,7 +107,8 @@ class Place:
             # The first masks are few: most patterns need no more.
             batch = min(at_once, draws) if number == 0 else at_once
             shape = (batch, *self.drawn) if self.is_table else (batch, *self.drawn, 1)
-            mask = keep_mask(pattern, shape, (seed[0], seed[1] * _DRAWS_IN_ALL + number)).numpy()
+            mask = keep_mask(pattern, shape, (seed[0], seed[1] * _DRAWS_IN_ALL + number))
+            mask = keras.ops.convert_to_numpy(mask)
             mask = np.broadcast_to(mask, (batch, *mask.shape[1:-1], shape[-1]))
             mask = np.broadcast_to(mask, shape).reshape(batch, *self.drawn)
             for one in mask:

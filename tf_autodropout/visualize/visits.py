@@ -6,10 +6,10 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tf_autodropout.layers import PatternDropout
 from tf_autodropout.layers.recording import recording
+from tf_autodropout.masks.backend import xp
 from tf_autodropout.masks.layout import MapLayout
 from tf_autodropout.patterns import MapPattern, Pattern
 from tf_autodropout.visualize.telling import Place
@@ -83,8 +83,8 @@ def visit(model: keras.Model, inputs: Any = None, look: Look | None = None) -> l
             found[key].twins += 1
             return
         found[key] = Visit(layer.site, pattern, tuple(x.shape[1:]), layer)
-        if look is not None and hasattr(x, "numpy"):  # not where a model traces a part of itself
-            found[key].activation = look(np.asarray(keras.ops.convert_to_numpy(x), np.float32), x.shape.rank == 3)
+        if look is not None and xp.has_values(x):  # not where a model traces a part of itself
+            found[key].activation = look(np.asarray(keras.ops.convert_to_numpy(x), np.float32), len(x.shape) == 3)
 
     with recording(observe):
         if inputs is None:
@@ -110,8 +110,8 @@ def _tokens_or_channels_last(layer: PatternDropout, pattern: Pattern, x: Any) ->
         x = keras.ops.moveaxis(x, layer.token_axis, 1)
         sizes = tuple(x.shape)
         if None in sizes[2:]:
-            return tf.TensorSpec((sizes[0], sizes[1], None), x.dtype)
-        return keras.ops.reshape(x, (-1, sizes[1] or tf.shape(x)[1], int(np.prod(sizes[2:]))))
+            return keras.KerasTensor((sizes[0], sizes[1], None), keras.backend.standardize_dtype(x.dtype))
+        return keras.ops.reshape(x, (-1, sizes[1] or keras.ops.shape(x)[1], int(np.prod(sizes[2:]))))
     return x
 
 
@@ -125,5 +125,4 @@ def _trace(model: keras.Model) -> None:
         raise ValueError(
             f"Model '{model.name}' does not tell the shape of its inputs: give a batch, tad.show(model, x)."
         )
-    specs = keras.tree.map_structure(lambda one: tf.TensorSpec(tuple(one.shape), one.dtype), structure)
-    tf.function(lambda inputs: model(inputs, training=False), autograph=False).get_concrete_function(specs)
+    xp.call_on_symbols(lambda inputs: model(inputs, training=False), structure)

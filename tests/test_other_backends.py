@@ -1,0 +1,61 @@
+"""The layers on Keras' other backends, each in a process of its own, and models that go from one to another."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tf_autodropout as tad
+from tests.test_each_backend import MODELS, array, numbers
+
+ROOT = Path(__file__).parent.parent
+
+
+def python_of(backend):
+    """The Python that has a backend: this one, or that of an environment of its own, such as `TORCH_PYTHON`."""
+    own = sys.executable if importlib.util.find_spec(backend) else None
+    return os.environ.get(f"{backend.upper()}_PYTHON", own)
+
+
+def other(backend):
+    reason = f"{backend} is not installed, and {backend.upper()}_PYTHON is not set"
+    return pytest.param(backend, marks=pytest.mark.skipif(python_of(backend) is None, reason=reason))
+
+
+each_other = pytest.mark.parametrize("backend", [other("jax"), other("torch")])
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Models of TensorFlow with patterns, trained for a step, and what they compute with their next masks."""
+    folder = tmp_path_factory.mktemp("models")
+    for name, (build, pattern, shape) in MODELS.items():
+        model = tad.regularize(build(), pattern, mutable=name == "text")
+        x = numbers((4, *shape))
+        model(x, training=True)
+        model.save(folder / f"tensorflow_{name}.keras")
+        np.save(folder / f"tensorflow_{name}.npy", array(model(x, training=True)))
+    return folder
+
+
+@each_other
+def test_masks_layers_and_models_on_another_backend_without_tensorflow(backend, models):
+    command = [python_of(backend), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.without_tensorflow"]
+    where = os.environ | {
+        "KERAS_BACKEND": backend,
+        "PYTHONPATH": str(ROOT),
+        "MODELS_OF_TENSORFLOW": str(models),
+        # Eight devices for one test, and code that is made fast, not fast code.
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0",
+    }
+    command.append("tests/test_each_backend.py")
+    done = subprocess.run(command, env=where, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-5000:]
+    for name, (_, _, shape) in MODELS.items():  # and back again
+        model = tad.load_model(models / f"{backend}_{name}.keras")
+        outputs = array(model(numbers((4, *shape)), training=True))
+        np.testing.assert_allclose(outputs, np.load(models / f"tensorflow_{name}.npy"), atol=1e-5)

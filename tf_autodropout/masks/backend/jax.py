@@ -1,0 +1,273 @@
+"""Masks on JAX: what TensorFlow's functions do, under the same names; see `backend`.
+
+JAX cuts 64-bit integers to 32 bits unless told otherwise: `exact` tells it, for masks only.
+"""
+
+import builtins
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.experimental.sparse
+import jax.numpy as jnp
+import keras
+import numpy as np
+from jax import lax
+
+bool = jnp.bool_
+uint8, int32, int64 = jnp.uint8, jnp.int32, jnp.int64
+float16, float32, float64 = jnp.float16, jnp.float32, jnp.float64
+
+bitwise_and = jnp.bitwise_and
+bitwise_xor = jnp.bitwise_xor
+clip_by_value = jnp.clip
+concat = jnp.concatenate
+equal = jnp.equal
+expand_dims = jnp.expand_dims
+logical_and = jnp.logical_and
+logical_not = jnp.logical_not
+logical_or = jnp.logical_or
+maximum = jnp.maximum
+minimum = jnp.minimum
+not_equal = jnp.not_equal
+pad = jnp.pad
+reduce_all = jnp.all
+reduce_max = jnp.max
+reduce_min = jnp.min
+reshape = jnp.reshape
+right_shift = jnp.right_shift
+round = jnp.round
+stack = jnp.stack
+switch_case = lax.switch
+transpose = jnp.transpose
+where = jnp.where
+
+_KEPT = 512
+
+
+def exact(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Lets a function compute with 64-bit integers, a decorator."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with jax.enable_x64(True):
+            return function(*args, **kwargs)
+
+    return call
+
+
+def cast(x: Any, dtype: Any) -> jax.Array:
+    return jnp.asarray(x).astype(dtype)
+
+
+def constant(value: Any, dtype: Any = None, shape: Any = None) -> jax.Array:
+    array = jnp.asarray(np.asarray(value), int32 if dtype is None and isinstance(value, int) else dtype)
+    return array if shape is None else jnp.reshape(array, shape)
+
+
+def convert_to_tensor(x: Any, dtype: Any = None) -> jax.Array:
+    return jnp.asarray(x.value if isinstance(x, keras.Variable) else x, dtype)
+
+
+def custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
+    def with_exact_gradient(x: jax.Array) -> Any:
+        y, backward = function(x)
+        return y, exact(backward)
+
+    made: Callable[..., Any] = jax.custom_gradient(with_exact_gradient)
+    return made
+
+
+def divide_no_nan(x: jax.Array, y: jax.Array) -> jax.Array:
+    return jnp.where(y == 0, jnp.zeros((), x.dtype), x / jnp.where(y == 0, jnp.ones((), y.dtype), y))
+
+
+def fill(sizes: Any, value: int) -> jax.Array:
+    return jnp.full(sizes, value, int32)
+
+
+def identity(x: jax.Array) -> jax.Array:
+    return x
+
+
+def is_tensor(x: Any) -> builtins.bool:
+    return isinstance(x, jax.Array)
+
+
+def ones(sizes: Any, dtype: Any = jnp.float32) -> jax.Array:
+    return jnp.ones(sizes, dtype)
+
+
+def range(size: int) -> jax.Array:
+    return jnp.arange(size, dtype=int32)
+
+
+def reduce_any(x: Any) -> jax.Array:
+    return jnp.any(jnp.asarray(x))
+
+
+def reduce_prod(x: jax.Array, axis: Any = None) -> jax.Array:
+    return jnp.prod(x, axis, dtype=x.dtype)
+
+
+def reduce_sum(x: jax.Array, axis: Any = None) -> jax.Array:
+    return jnp.sum(x, None if axis is None else tuple(np.ravel(axis).tolist()), dtype=x.dtype)
+
+
+def shape(x: jax.Array) -> tuple[int, ...]:
+    return x.shape
+
+
+def size(x: jax.Array, dtype: Any = None) -> int:
+    return x.size
+
+
+def truncatediv(x: Any, y: Any) -> jax.Array:
+    return lax.div(*_alike(x, y))
+
+
+def truncatemod(x: Any, y: Any) -> jax.Array:
+    return lax.rem(*_alike(x, y))
+
+
+def unstack(x: Any, count: int | None = None) -> tuple[Any, ...]:
+    return tuple(x)
+
+
+def zeros(sizes: Any, dtype: Any) -> jax.Array:
+    return jnp.zeros(sizes, dtype)
+
+
+def _alike(x: Any, y: Any) -> list[jax.Array]:
+    dtype = jnp.result_type(x, y)
+    return jnp.broadcast_arrays(jnp.asarray(x, dtype), jnp.asarray(y, dtype))
+
+
+# What TensorFlow has no function for: `backend.tensorflow` says what these do.
+
+
+def static_shape(x: jax.Array) -> tuple[int, ...]:
+    return x.shape
+
+
+def sizes(x: jax.Array) -> tuple[int, ...]:
+    return x.shape
+
+
+def word(value: Any) -> jax.Array:
+    if isinstance(value, int):
+        return jnp.asarray(np.uint32(value & 0xFFFFFFFF))
+    return jnp.asarray(value).astype(jnp.uint32)
+
+
+def shifted(words: jax.Array, bits: int) -> jax.Array:
+    return jnp.right_shift(words, word(bits))
+
+
+def unsigned(x: jax.Array) -> jax.Array:
+    return lax.bitcast_convert_type(x, jnp.uint32)
+
+
+def anew(drawn: jax.Array, ratio: jax.Array, dy: jax.Array | None = None) -> jax.Array:
+    # The two barriers differ, or else they would be one. None is on `dy`: it would be written to memory.
+    after = (ratio,) if dy is None else (ratio, ratio < 0)
+    return lax.optimization_barrier((drawn, *after))[0]
+
+
+def max_pool(x: jax.Array, axis: int, window: int) -> jax.Array:
+    windows = [window if other == axis + 1 else 1 for other, _ in enumerate(x.shape)]
+    return lax.reduce_window(x, -jnp.inf, lax.max, windows, [1] * x.ndim, "VALID")
+
+
+def wide(numbers: jax.Array) -> jax.Array:
+    low, high = numbers[:, 0], numbers[:, 1]
+    return high.astype(int64) << 32 | low.astype(int64)
+
+
+def to_wide(numbers: np.ndarray) -> np.ndarray:
+    """Returns int64 as a variable of this backend holds them: two words each, the low one first."""
+    return np.ascontiguousarray(numbers.astype("<i8")).view("<u4").reshape(-1, 2).astype(np.uint32)
+
+
+def from_wide(numbers: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(numbers.astype("<u4")).view("<i8").reshape(-1).astype(np.int64)
+
+
+def seed_number(word: int) -> int:
+    return word
+
+
+def seeds_of(state: Any) -> list[int]:
+    return [int(one) for one in np.asarray(state.value)]
+
+
+@functools.lru_cache(_KEPT)
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return exact(jax.jit(function))
+
+
+def fused(function: Callable[..., Any], shape: Any) -> Callable[..., Any]:
+    """Returns `function`, compiled: it is one pass over memory outside of a compiled step too."""
+    return _compiled(function)
+
+
+def drawn_once(owner: Any, draw: Callable[[], Any]) -> Any:
+    """Returns `draw()`: what JAX computes again it computes from the same state."""
+    return draw()
+
+
+def replica() -> int:
+    """Returns 0: arrays that are spread over devices are whole, and so are their masks."""
+    return 0
+
+
+def while_loop(condition: Callable[..., Any], step: Callable[..., Any], start: tuple[Any, ...]) -> tuple[Any, ...]:
+    result: tuple[Any, ...] = lax.while_loop(lambda state: condition(*state), lambda state: step(*state), start)
+    return result
+
+
+def compiled(function: Callable[..., Any], model: Any) -> Callable[..., Any]:
+    variables = model.variables
+
+    def stateless(values: list[Any], *args: Any) -> Any:
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            return function(*args)
+
+    run = jax.jit(stateless) if model.jit_compile else stateless
+    return lambda *args: run([variable.value for variable in variables], *args)
+
+
+def in_strategy() -> builtins.bool:
+    return False
+
+
+def copied(value: Any) -> jax.Array:
+    return jnp.array(value, copy=True)  # a compiled step takes over the memory of what it is given
+
+
+def as_spec(value: np.ndarray, spec: Any) -> Any:
+    tensor = keras.ops.convert_to_tensor(value, spec.dtype)
+    return jax.experimental.sparse.BCOO.fromdense(tensor) if spec.sparse else tensor
+
+
+def to_arrays(nest: Any) -> list[np.ndarray]:
+    return [keras.ops.convert_to_numpy(one) for one in keras.tree.flatten(nest)]
+
+
+def call_on_symbols(function: Callable[..., Any], specs: Any) -> None:
+    with keras.StatelessScope():
+        jax.eval_shape(function, keras.tree.map_structure(_without_values, specs))
+
+
+def _without_values(spec: Any) -> jax.ShapeDtypeStruct:
+    """A size that is open counts as 32: JAX has none."""
+    return jax.ShapeDtypeStruct([32 if size is None else size for size in spec.shape], spec.dtype)
+
+
+def is_spec(x: Any) -> builtins.bool:
+    return not all(isinstance(size, int) for size in x.shape)
+
+
+def has_values(x: Any) -> builtins.bool:
+    return not isinstance(x, jax.core.Tracer)
