@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-Observer = Callable[[Any, Any], None]  # takes the layer and its inputs
+Observer = Callable[[Any, Any], Any]  # takes the layer and its inputs
 _LOCAL = threading.local()
 
 
