@@ -147,6 +147,8 @@ class _Passes(NamedTuple):
 
 def _apply_constant(h: Tensor, values: Values, words: Words, data_format: str, token_axis: int) -> Tensor:
     shape, exact = h.shape, _exact(h.dtype)
+    if xp.KEEPS_MASKS:
+        return _apply_kept(h, values, words, data_format, token_axis)
     known = all(map(is_constant, values[:-1]))
     # A rate on a schedule is a tensor, and so are sizes that are fractions of a map of unknown size.
     passes = (_passes if known else _passes.__wrapped__)(values._replace(rate=0), data_format, token_axis)
@@ -173,6 +175,15 @@ def _apply_constant(h: Tensor, values: Values, words: Words, data_format: str, t
         return y, backward
 
     return apply(h)
+
+
+def _apply_kept(h: Tensor, values: Values, words: Words, data_format: str, token_axis: int) -> Tensor:
+    """Eq. 1 with a mask that is kept for the backward pass."""
+    sizes, exact = xp.sizes(h), _exact(h.dtype)
+    drawn = draw(values, sizes, words, data_format, token_axis, exact)
+    dropped = drop(values, sizes, drawn.tensors, data_format, token_axis)
+    kept = Drop((dropped.mask(),), dropped.size)
+    return _apply_small(h, drawn.ratio if is_counted(values) else kept.ratio(exact), kept.mask())
 
 
 def _small_mask(
@@ -213,6 +224,12 @@ def _passes(alike: Any, data_format: str, token_axis: int) -> _Passes:
 def _apply_variable(h: Tensor, values: InVariable, words: Words, data_format: str, token_axis: int) -> Tensor:
     vector = xp.convert_to_tensor(values.vector)
     kind: Any = values.kind
+    if xp.KEEPS_MASKS:
+        now, schedule = unpack(kind, vector)
+        apply_kept = functools.partial(_apply_kept, words=words, data_format=data_format, token_axis=token_axis)
+        return by_case(
+            at_step(now, schedule, words[0][1]), lambda one: xp.identity(h) if one is None else apply_kept(h, one)
+        )
     forward, backward = _variable_passes(kind, data_format, token_axis)
 
     @xp.custom_gradient

@@ -27,16 +27,12 @@ _OWN_KEY = 2**18  # entries from which on an example has a key of its own: far b
 Key = tuple[Tensor, Tensor]  # two words (`xp.word`), scalars or such that broadcast with the counters
 
 
-def _fold_down(x: Tensor, bits: int) -> Tensor:
-    return xp.bitwise_xor(x, xp.shifted(x, bits))
-
-
 def random_bits(key: Key, counter: Tensor) -> Tensor:
     """Returns 32 random bits for each `counter`, words of any shape."""
-    x = _fold_down(counter + key[0], 16) * xp.word(0x7FEB352D)
-    x = xp.bitwise_xor(x, key[1])
-    x = _fold_down(x, 15) * xp.word(0x846CA68B)
-    return _fold_down(x, 16)
+    x = xp.scaled(xp.folded(counter + key[0], 16), 0x7FEB352D)
+    x = xp.mixed(x, key[1])
+    x = xp.scaled(xp.folded(x, 15), 0x846CA68B)
+    return xp.folded(x, 16)
 
 
 def fold_in(key: Key, data: Any) -> Key:

@@ -43,6 +43,7 @@ switch_case = lax.switch
 transpose = jnp.transpose
 where = jnp.where
 
+KEEPS_MASKS = False
 _KEPT = 512
 
 
@@ -163,6 +164,18 @@ def word(value: Any) -> jax.Array:
 
 def shifted(words: jax.Array, bits: int) -> jax.Array:
     return jnp.right_shift(words, word(bits))
+
+
+def mixed(x: jax.Array, words: jax.Array) -> jax.Array:
+    return jnp.bitwise_xor(x, words)
+
+
+def folded(x: jax.Array, bits: int) -> jax.Array:
+    return mixed(x, shifted(x, bits))
+
+
+def scaled(x: jax.Array, factor: int) -> jax.Array:
+    return x * word(factor)
 
 
 def unsigned(x: jax.Array) -> jax.Array:

@@ -59,6 +59,7 @@ unstack = tf.unstack
 where = tf.where
 zeros = tf.zeros
 
+KEEPS_MASKS = False  # the backward pass makes a mask again: compiled, that costs less than memory
 _POOLS = {1: tf.nn.max_pool1d, 2: tf.nn.max_pool2d, 3: tf.nn.max_pool3d}
 
 
@@ -90,6 +91,24 @@ def word(value: Any) -> tf.Tensor:
 def shifted(words: tf.Tensor, bits: int) -> tf.Tensor:
     """Returns words shifted to the right, zeros coming in."""
     return tf.bitwise.right_shift(words, word(bits))
+
+
+# The three steps of the hash may overwrite `x`: without a compiler, new memory costs more than the arithmetic.
+
+
+def mixed(x: tf.Tensor, words: tf.Tensor) -> tf.Tensor:
+    """Returns `x` with other words put in, by exclusive or."""
+    return tf.bitwise.bitwise_xor(x, words)
+
+
+def folded(x: tf.Tensor, bits: int) -> tf.Tensor:
+    """Returns words with themselves put in, shifted to the right."""
+    return mixed(x, shifted(x, bits))
+
+
+def scaled(x: tf.Tensor, factor: int) -> tf.Tensor:
+    """Returns words times a number, modulo 2^32."""
+    return x * word(factor)
 
 
 def unsigned(x: tf.Tensor) -> tf.Tensor:

@@ -24,6 +24,7 @@ right_shift = torch.bitwise_right_shift
 round = torch.round
 stack = torch.stack
 
+KEEPS_MASKS = True  # without a compiler each operation is a pass over memory
 _LARGEST = 2**31 - 1
 _POOLS = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
 
@@ -178,6 +179,8 @@ def unstack(x: Any, count: int | None = None) -> tuple[Any, ...]:
 
 
 def where(condition: torch.Tensor, x: Any, y: Any) -> torch.Tensor:
+    if isinstance(x, torch.Tensor) and not x.ndim and isinstance(y, torch.Tensor) and condition.dtype == bool:
+        return y.masked_fill(condition, x)  # half the time, where the condition is a mask
     return torch.where(condition, x, y)
 
 
@@ -213,7 +216,19 @@ def word(value: Any) -> torch.Tensor:
 
 
 def shifted(words: torch.Tensor, bits: int) -> torch.Tensor:
-    return (words >> bits) & ((1 << 32 - bits) - 1)
+    return (words >> bits).bitwise_and_((1 << 32 - bits) - 1)
+
+
+def mixed(x: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+    return x.bitwise_xor_(words)
+
+
+def folded(x: torch.Tensor, bits: int) -> torch.Tensor:
+    return x.bitwise_xor_(shifted(x, bits))
+
+
+def scaled(x: torch.Tensor, factor: int) -> torch.Tensor:
+    return x.mul_(factor - 2**32 if factor > _LARGEST else factor)
 
 
 def unsigned(x: torch.Tensor) -> torch.Tensor:
