@@ -1,6 +1,7 @@
 """How masks are computed: fused passes, nothing kept for the backward pass, one branch a case, legal on a TPU."""
 
 import functools
+import importlib.metadata
 import re
 
 import keras
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 import tf_autodropout as tad
 from tf_autodropout.layers import pattern_layers
+from tf_autodropout.masks.backend import fusion
 
 TURNED = tad.ConvPattern(size=2, stride=1, repeat=2, rotate=30, shear_x=0.2)
 KINDS = {
@@ -267,3 +269,16 @@ def test_what_a_compiled_pass_returns_says_its_shape_in_the_graph():
                 assert node.op == "EnsureShape", node
     shapes = [[dim.size for dim in node.attr["shape"].shape.dim] for node in graph.node if node.op == "EnsureShape"]
     assert shapes.count([-1, 128, 512]) == 2
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_the_build_for_tpus_compiles_nothing_on_the_processor_beside_them(installed, monkeypatch):
+    def distribution(name):
+        if not installed:
+            raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "distribution", distribution)
+    fusion._is_built_for_tpus.cache_clear()
+    with tf.Graph().as_default():
+        assert (fusion.fused(tf.identity, tf.TensorShape([None, 2])) is tf.identity) == installed
+    fusion._is_built_for_tpus.cache_clear()

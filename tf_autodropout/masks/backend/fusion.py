@@ -5,6 +5,7 @@ pass. Inside a function that is compiled as a whole, nothing changes.
 """
 
 import functools
+import importlib.metadata
 import platform
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,7 @@ def fused(function: Callable[..., Any], shape: tf.TensorShape) -> Callable[..., 
 
     It is not compiled in eager mode, where it would be compiled anew at each call; with sizes unknown
     but for the batch, where it would be compiled for each new size; on a TPU, where everything is compiled
-    already; and on a Mac's GPU, which XLA does not serve.
+    already; and where XLA does not serve the device: a Mac's GPU, the processor beside a TPU.
 
     The same function is compiled once for each signature, wherever it is called: layers alike share it. What it
     returns says its shape in the graph: TensorFlow's optimizer does not look into a compiled function, and leaves
@@ -46,6 +47,16 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _compiles() -> bool:
-    if isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy):
+    if isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy) or _is_built_for_tpus():
         return False
     return platform.system() != "Darwin" or not tf.config.list_logical_devices("GPU")
+
+
+@functools.cache
+def _is_built_for_tpus() -> bool:
+    """True for the package tensorflow-tpu: its XLA does not serve the processor of the machine."""
+    try:
+        importlib.metadata.distribution("tensorflow-tpu")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
