@@ -397,6 +397,16 @@ def test_a_flipped_reward_is_seen(copy):
         LedgerReader(copy)
 
 
+@pytest.mark.parametrize("time", [1e300, float("inf")])
+def test_a_time_that_is_none_is_one_line_of_an_export(copy, time):
+    change(copy, f"UPDATE trials SET queued_at = {'9e999' if time == float('inf') else time} WHERE number = 2")
+    with pytest.raises(
+        LedgerError, match="the ledger is damaged: a value of trials 1 to 36 is none that a search writes"
+    ):
+        export_trials(copy, copy.parent / "table.parquet")
+    assert sorted(path.name for path in copy.parent.iterdir()) == ["run"]
+
+
 def test_a_table_of_another_run_is_not_believed(copy):
     table = json.loads((copy / report.ROWS).read_text())
     table["rows"][0]["name"] = "\x1b]52;c;aGk=\x07"

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from tf_autodropout.patterns.document import FORMAT_VERSION, write_text
 from tf_autodropout.search.core import LEARNING_CURVE
-from tf_autodropout.search.ledger import SCHEMA_VERSION, LedgerReader, stored_config
+from tf_autodropout.search.ledger import SCHEMA_VERSION, LedgerError, LedgerReader, stored_config
 from tf_autodropout.version import __version__
 
 _TIME = pa.timestamp("us", "UTC")
@@ -106,8 +106,15 @@ def _write_table(reader: LedgerReader, file: Path, config: Mapping[str, Any]) ->
             while group := list(itertools.islice(rows, _GROUP)):
                 for row in group:
                     statuses[row["status"]] = statuses.get(row["status"], 0) + 1
-                columns = {name: [_cell(name, row[name]) for row in group] for name in _SCHEMA.names}
-                writer.write_table(pa.table(columns, schema=schema))
+                try:
+                    columns = {name: [_cell(name, row[name]) for row in group] for name in _SCHEMA.names}
+                    table = pa.table(columns, schema=schema)
+                except (ValueError, TypeError, OverflowError) as error:  # ArrowInvalid is a ValueError
+                    numbers = f"{group[0]['number']} to {group[-1]['number']}"
+                    raise LedgerError(
+                        f"the ledger is damaged: a value of trials {numbers} is none that a search writes ({error})"
+                    ) from error
+                writer.write_table(table)
         os.replace(beside, file)
     finally:
         beside.unlink(missing_ok=True)
