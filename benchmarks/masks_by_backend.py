@@ -134,8 +134,8 @@ def main() -> None:
     ]
     if BACKEND == "torch":
         lines += [
-            "Each operation is a pass over memory here: the hash of a mask with a draw for each entry is 13 passes over "
-            "its words, which no order of operations avoids; a mask is made once and kept for the backward pass.",
+            "Each operation is a pass over memory here: the hash of a mask with a draw for each entry is 13 passes "
+            "over its words; a mask is made once and kept for the backward pass.",
             "",
         ]
     for shape, patterns in ROWS.items():
