@@ -12,7 +12,8 @@ from tf_autodropout.masks.backend import xp
 
 _SIZES = (16, 32, 64, 224)  # tried for sizes that a model leaves open
 _WORDS = ("a", "the", "of")  # where no layer tells its vocabulary
-_TOLERANCE = {"float16": 1e-2, "bfloat16": 3e-2}  # of the largest value; 1e-4 else
+_TOLERANCE = {"float16": 1e-2, "bfloat16": 3e-2}  # of the largest value
+_FINE = 1e-4  # of any other
 
 
 def check_same_inference(made: keras.Model, model: keras.Model) -> None:
@@ -53,7 +54,10 @@ def _compare(made: Any, model: Any, batch: Any, wanted: list[Any], kept: Any) ->
         raise ValueError(f"Model '{model.name}': its copy cannot be run. {_why()} The error: {error}") from error
     finally:
         _put_back(kept)
-    if _equal(got, wanted) or not _equal(_run(model, batch), wanted):  # a model may be random at inference
+    tolerance = _tolerance(model)
+    if _equal(got, wanted, tolerance) or not _equal(
+        _run(model, batch), wanted, tolerance
+    ):  # a model may be random at inference
         return
     _put_back(kept)
     raise ValueError(
@@ -72,7 +76,7 @@ def _first_difference(made: Any, model: Any, batch: Any) -> str:
     """Names the first layer of the original that the copy has with other outputs."""
     wanted, got = (_intermediate(one, batch) for one in (model, made))
     for name, outputs in wanted.items():
-        if name in got and not _equal(got[name], outputs):
+        if name in got and not _equal(got[name], outputs, _tolerance(model)):
             layer = next(operation for operation in graph_of(model).operations if operation.name == name)
             return f", first behind layer '{name}' ({type(layer).__name__})"
     return ""
@@ -141,14 +145,19 @@ def _flat(outputs: Any) -> list[np.ndarray]:
     return xp.to_arrays(outputs)
 
 
-def _equal(got: list[Any], wanted: list[Any]) -> bool:
-    return len(got) == len(wanted) and all(map(_close, got, wanted))
+def _tolerance(model: Any) -> float:
+    """That of the coarsest numbers that a model computes with: its outputs may be in finer ones."""
+    kinds = {str(getattr(layer, "compute_dtype", "")) for layer in all_layers(model, include_self=True)}
+    return max(_TOLERANCE.get(kind, _FINE) for kind in kinds)
 
 
-def _close(got: Any, wanted: Any) -> bool:
+def _equal(got: list[Any], wanted: list[Any], tolerance: float) -> bool:
+    return len(got) == len(wanted) and all(_close(*both, tolerance) for both in zip(got, wanted, strict=True))
+
+
+def _close(got: Any, wanted: Any, tolerance: float) -> bool:
     if got.shape != wanted.shape or wanted.dtype.kind in "bOSU":
         return np.array_equal(got, wanted)
-    tolerance = _TOLERANCE.get(str(wanted.dtype), 1e-4)
     got, wanted = got.astype("float64"), wanted.astype("float64")
     finite = np.isfinite(wanted)
     bound = tolerance * np.abs(wanted[finite]).max(initial=0)
