@@ -110,6 +110,7 @@ def test_other_data_is_another_run_and_what_needs_fit_says_so(searched: Any, tmp
         _ = auto(tmp_path / "none").best_patterns
 
 
+@pytest.mark.slow
 def test_worker_processes_give_the_same_rewards(searched: Any, tmp_path: Path) -> None:
     """The function is sent by value where a worker cannot import it: here it is made on the spot."""
     search, _ = searched

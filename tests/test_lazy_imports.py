@@ -128,6 +128,7 @@ def test_the_backbone_of_keras_hub_is_that_of_keras_cv(builder, arguments, shape
         assert np.array_equal(mine, theirs)  # the moving statistics
 
 
+@pytest.mark.slow
 def test_a_saved_model_with_classes_of_keras_hub_brings_it(tmp_path):
     import keras_hub
 

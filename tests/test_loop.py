@@ -88,6 +88,7 @@ def test_a_run_that_is_stopped_and_goes_on_is_the_same_run(tmp_path: Path, stops
     assert parts[2] == whole[2]
 
 
+@pytest.mark.slow
 def test_the_controller_goes_on_to_the_bit(tmp_path: Path) -> None:
     def make() -> Reinforce:
         return Reinforce(SPACE, seed=3, batch=4, config=LearnerConfig(learning_rate=0.05))

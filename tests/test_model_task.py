@@ -65,6 +65,7 @@ def test_a_trial_repeats_to_the_bit_whatever_came_between_and_traces_once(shared
     assert any((a != b).any() for a, b in zip(weights, others, strict=True))
 
 
+@pytest.mark.slow
 def test_patterns_act_and_another_process_would_get_the_same(shared: ModelTask) -> None:
     patterns = heavy(shared)
     assert shared.train(patterns, 1).metrics["train_loss"] != shared.train(NOTHING, 1).metrics["train_loss"]
@@ -207,6 +208,7 @@ def test_fine_tuning_begins_with_the_weights_of_the_model_which_is_not_touched()
     assert all((x == y).all() for x, y in zip(a, c, strict=True))
 
 
+@pytest.mark.slow
 def test_sites_of_several_kinds_and_lengths_that_only_the_data_tells() -> None:
     x = np.random.default_rng(0).normal(size=(16, 10, 4)).astype(np.float32)
     own = ModelTask(own_models.mixed, x, Y[:16], validation_data=(x, Y[:16]), epochs=1, batch_size=8)
@@ -380,6 +382,7 @@ def test_own_state_of_a_model_is_put_back_with_everything_else() -> None:
     assert isinstance(seen, tf.Variable)
 
 
+@pytest.mark.slow
 def test_opponents_that_no_trial_could_have_are_trained_by_fit_as_well() -> None:
     own = task(test_data=DATA["validation_data"])
     (none,) = own.opponents()

@@ -85,6 +85,7 @@ def build(tree: Path, what: str) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_the_sdist_holds_all_and_its_wheel_runs_elsewhere(tmp_path: Path) -> None:
     import tf_autodropout as tad
 

@@ -87,9 +87,8 @@ class Stop(Exception):
     pass
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param("table1/cifar10/stochastic-depth", marks=pytest.mark.slow), "table4/ptb/dropout"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["table1/cifar10/stochastic-depth", "table4/ptb/dropout"])
 def test_a_stopped_training_goes_on_to_the_same_weights(name: str, tmp_path: Path) -> None:
     """Weights, optimizer, masks, memory and order of the data are where they were: the same bits but for XLA's."""
 

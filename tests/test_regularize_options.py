@@ -237,6 +237,7 @@ def test_dropped_keys_get_nothing_and_the_others_their_share():
 # Monte Carlo
 
 
+@pytest.mark.slow
 def test_moments_are_those_of_the_samples():
     model = tad.regularize(convnet(), strength=0.3)
     x = np.random.default_rng(0).normal(size=(6, 16, 16, 3)).astype("float32")

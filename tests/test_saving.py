@@ -124,6 +124,7 @@ print(json.dumps([[model.count_params(), [str(site.pattern) for site in tad.site
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_made_no_model_loads_them_with_their_patterns(tmp_path):
     plain = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.BatchNormalization()])
     bert = keras_nlp.models.BertBackbone(9, num_layers=1, num_heads=2, hidden_dim=8, intermediate_dim=8)

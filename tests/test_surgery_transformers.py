@@ -63,6 +63,7 @@ def test_every_weight_trains(jit_compile):
     assert all("key/bias" in path for path in still)
 
 
+@pytest.mark.slow
 def test_generation_goes_through_the_copys_layers():
     plain = keras_nlp.models.GPT2CausalLM(backbone=ready.gpt2(), preprocessor=None)
     model = tad.regularize(plain, {"ffn": PATTERN})

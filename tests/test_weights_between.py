@@ -157,6 +157,7 @@ print(len([site for site in tad.sites(model) if site.pattern]))
 """
 
 
+@pytest.mark.slow
 def test_a_pickle_and_a_preset_in_another_process(tmp_path):
     model, _ = backbone("bert")
     (tmp_path / "model.pickle").write_bytes(pickle.dumps(model))

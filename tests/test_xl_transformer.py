@@ -183,6 +183,7 @@ def test_keras_file_round_trip(mutable: bool, tmp_path) -> None:
         np.testing.assert_array_equal(read(loaded, text(T), T, M, training=training), wanted)
 
 
+@pytest.mark.slow
 def test_a_training_step_compiles_and_learns() -> None:
     model, optimizer = xl(patterns={"ffn": WORDS}), keras.optimizers.Adam(0.01)
     optimizer.build(model.trainable_variables)
