@@ -4,7 +4,8 @@ import html
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -74,23 +75,38 @@ class Line:
 
 
 class LiveLine:
-    """Shows a line and keeps it up to date; does nothing on a console that cannot.
+    """Shows a line and keeps it up to date; does nothing on a console that cannot, or where it is not wanted.
+
+    As a context it is there inside. `lives` tells whether it is ever shown.
 
     Args:
         console: Where to.
         line: Called for what to show, also from another thread.
         transient: Whether the line goes away in the end.
+        wanted: Whether to show it.
     """
 
-    def __init__(self, console: Console, line: Callable[[], Line], transient: bool = False) -> None:
+    def __init__(
+        self, console: Console, line: Callable[[], Line], transient: bool = False, wanted: bool = True
+    ) -> None:
         self._console, self._line, self._transient = console, line, transient
+        self.lives = wanted and can_live(console)
         self._live: Live | None = None
         self._handle: Any = None
         self._shown = 0.0
 
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
     def start(self) -> None:
         """Begins; once more does nothing."""
-        if self._live or self._handle or not can_live(self._console):
+        if self._live or self._handle or not self.lives:
             return
         if self._console.is_jupyter:
             from IPython.display import display

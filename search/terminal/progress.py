@@ -10,7 +10,7 @@ from rich.console import Console
 from tf_autodropout.patterns.checks import printable
 from tf_autodropout.search.core import STOPPED_AT, Observer, Status, Trial
 from tf_autodropout.search.terminal.figures import Figures, span
-from tf_autodropout.search.terminal.live_line import Line, LiveLine, Part, can_live
+from tf_autodropout.search.terminal.live_line import Line, LiveLine, Part
 
 VERBOSE = ("auto", 0, 1, 2)
 _SPARK = 10  # characters
@@ -45,17 +45,16 @@ class ProgressLine(Observer):
     ) -> None:
         check_verbose(verbose)
         self._console, self._title, self._clock = console, title, clock
-        self._lives = verbose in ("auto", 1) and can_live(console)
+        shown = verbose in ("auto", 1)
         self._speaks = verbose != 0
         self._figures = Figures(total, clock)
-        self._trials = LiveLine(console, self._line)
-        self._around = LiveLine(console, self._line_around, transient=True)
+        self._trials = LiveLine(console, self._line, wanted=shown)
+        self._around = LiveLine(console, self._line_around, transient=True, wanted=shown)
         self._words, self._since, self._after = "getting ready", clock(), 0
         self._over = False
 
     def __enter__(self) -> Self:
-        if self._lives:
-            self._around.start()
+        self._around.start()
         return self
 
     def __exit__(
@@ -68,10 +67,9 @@ class ProgressLine(Observer):
         """Tells of a training that is no trial: before them, or after."""
         self._after += self._over
         self._words, self._since = f"retraining {self._after}: {words}" if self._over else words, self._clock()
-        if self._lives:
-            self._around.start()
-            self._around.refresh()
-        elif self._speaks:
+        self._around.start()
+        self._around.refresh()
+        if not self._around.lives:
             self._print(self._words)
 
     def resumed(self, final: int, best: float | None, baseline: float | None) -> None:
@@ -79,15 +77,14 @@ class ProgressLine(Observer):
         self._around.stop()
         going_on = f", going on after {final} finished" if final else ""
         self._print(f"{self._title}{going_on}")
-        if self._lives:
-            self._trials.start()
+        self._trials.start()
 
     def trial_finished(self, trial: Trial) -> None:
         self._figures.add(trial)
         self._trials.refresh()
         if trial.status not in (Status.FINISHED, Status.STOPPED):
             self._print(f"trial {trial.number} {trial.status}: {trial.metrics.get('error')}")
-        elif not self._lives:
+        elif not self._trials.lives:
             outcome = f"reward {trial.reward:.4f}"
             if trial.status is Status.STOPPED:
                 outcome = f"ended after {trial.metrics[STOPPED_AT]:.0%}, expected {outcome}"
