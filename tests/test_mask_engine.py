@@ -273,11 +273,12 @@ def test_what_a_compiled_pass_returns_says_its_shape_in_the_graph():
 
 @pytest.mark.parametrize("installed", [True, False])
 def test_the_build_for_tpus_compiles_nothing_on_the_processor_beside_them(installed, monkeypatch):
-    def distribution(name):
+    def version(name):
         if not installed:
             raise importlib.metadata.PackageNotFoundError(name)
+        return "2.20.0"
 
-    monkeypatch.setattr(importlib.metadata, "distribution", distribution)
+    monkeypatch.setattr(importlib.metadata, "version", version)
     fusion._is_built_for_tpus.cache_clear()
     with tf.Graph().as_default():
         assert (fusion.fused(tf.identity, tf.TensorShape([None, 2])) is tf.identity) == installed

@@ -1,6 +1,5 @@
 """The table of all trials as one Parquet file, with a data card beside it."""
 
-import importlib.metadata
 import itertools
 import json
 import os
@@ -15,7 +14,7 @@ import pyarrow.parquet as pq
 from tf_autodropout.patterns.document import FORMAT_VERSION, write_text
 from tf_autodropout.search.core import LEARNING_CURVE
 from tf_autodropout.search.ledger import SCHEMA_VERSION, LedgerError, LedgerReader, stored_config
-from tf_autodropout.version import __version__
+from tf_autodropout.version import __version__, version_of
 
 _TIME = pa.timestamp("us", "UTC")
 _GROUP = 1024  # trials in memory at once
@@ -125,18 +124,11 @@ def _cell(name: str, value: Any) -> Any:
     return value if value is None or name not in _DECODE else _DECODE[name](value)
 
 
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:  # on a TPU VM there is no plain tensorflow
-        return None
-
-
 def _card(name: str, statuses: Mapping[str, int], config: Mapping[str, Any]) -> str:
     """The data card: what the table holds, how it came about, how to read it."""
     task = dict(config["task"])
     space = task.pop("space")
-    installed = {"tf_autodropout": __version__} | {package: _version(package) for package in _PACKAGES}
+    installed = {"tf_autodropout": __version__} | {package: version_of(package) for package in _PACKAGES}
     versions = ", ".join(f"{package} {version}" for package, version in installed.items() if version)
     lines = [
         f"# Data card of `{name}`",

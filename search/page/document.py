@@ -1,7 +1,6 @@
 """What the page of a run shows, as one JSON document made from the run's directory."""
 
 import functools
-import importlib.metadata
 import json
 import math
 import platform
@@ -18,7 +17,7 @@ from tf_autodropout.search.page.importance import chance_level, importances
 from tf_autodropout.search.results.finalists import best_trial, raced, rewards_of
 from tf_autodropout.search.results.log_file import FILE_NAME as LOG
 from tf_autodropout.search.results.trial_zero import lead, without_dropout
-from tf_autodropout.version import __version__
+from tf_autodropout.version import __version__, version_of
 
 BEST, TABLE = "best.json", "table.json"  # what `results.report` writes; that file brings TensorFlow
 _MOST_LOG = 300_000  # characters
@@ -89,7 +88,7 @@ def _collect(directory: Path, reader: LedgerReader, config: dict[str, Any], writ
         "config": _rounded(config, _TIME_DIGITS),
         "arguments": _rounded(arguments, _TIME_DIGITS),
         "versions": {"tf_autodropout": __version__}
-        | {package: _version(package) for package in _PACKAGES if _version(package)}
+        | {package: version for package in _PACKAGES if (version := version_of(package))}
         | {"Python": platform.python_version()},
     }
 
@@ -216,10 +215,3 @@ def _rounded(value: Any, digits: int = _DIGITS) -> Any:
     if isinstance(value, list | tuple):
         return [_rounded(one, digits) for one in value]
     return str(value)[:_MOST_TEXT]
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

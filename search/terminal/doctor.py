@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 from tf_autodropout.search.terminal.console import make_console
 from tf_autodropout.search.terminal.quiet import quiet_tensorflow
-from tf_autodropout.version import __version__
+from tf_autodropout.version import __version__, version_of
 
 _NAME = "tf_autodropout"
 _PURPOSES = {
@@ -40,9 +40,9 @@ def doctor() -> None:
         lacking = list(_faults(_requirements(extra)))
         said = "there" if not lacking else f"pip install '{_NAME}[{extra}]': {'; '.join(lacking)}"
         console.print(f"  {extra:6}{purpose:20}{said}", markup=False)
-    if _version_of("tensorflow-tpu") is None:
+    if version_of("tensorflow-tpu") is None:
         console.print("  TPU VMs need other lines than an extra: docs/search_on_tpu_vms.md")
-    if _version_of("tensorflow") and _version_of("tensorflow-tpu"):
+    if version_of("tensorflow") and version_of("tensorflow-tpu"):
         faults.append("tensorflow stands beside tensorflow-tpu: pip uninstall tensorflow")
     if faults:
         for fault in faults:
@@ -73,14 +73,7 @@ def _faults(requirements: list[Requirement]) -> Iterator[str]:
 
 def _version(requirement: Requirement) -> str | None:
     name = canonicalize_name(requirement.name)
-    return _version_of(name) or (_version_of(_STANDS_FOR[name]) if name in _STANDS_FOR else None)
-
-
-def _version_of(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    return version_of(name) or (version_of(_STANDS_FOR[name]) if name in _STANDS_FOR else None)
 
 
 def _devices() -> Iterator[str]:

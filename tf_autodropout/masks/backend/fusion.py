@@ -5,12 +5,13 @@ pass. Inside a function that is compiled as a whole, nothing changes.
 """
 
 import functools
-import importlib.metadata
 import platform
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+
+from tf_autodropout.version import version_of
 
 _KEPT = 512
 
@@ -55,8 +56,4 @@ def _compiles() -> bool:
 @functools.cache
 def _is_built_for_tpus() -> bool:
     """True for the package tensorflow-tpu: its XLA does not serve the processor of the machine."""
-    try:
-        importlib.metadata.distribution("tensorflow-tpu")
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+    return version_of("tensorflow-tpu") is not None

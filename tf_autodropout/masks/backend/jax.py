@@ -20,7 +20,6 @@ uint8, int32, int64 = jnp.uint8, jnp.int32, jnp.int64
 float16, float32, float64 = jnp.float16, jnp.float32, jnp.float64
 
 bitwise_and = jnp.bitwise_and
-bitwise_xor = jnp.bitwise_xor
 clip_by_value = jnp.clip
 concat = jnp.concatenate
 equal = jnp.equal

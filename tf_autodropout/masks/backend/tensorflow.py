@@ -17,7 +17,6 @@ uint8, int32, int64 = tf.uint8, tf.int32, tf.int64
 float16, float32, float64 = tf.float16, tf.float32, tf.float64
 
 bitwise_and = tf.bitwise.bitwise_and
-bitwise_xor = tf.bitwise.bitwise_xor
 cast = tf.cast
 clip_by_value = tf.clip_by_value
 concat = tf.concat

@@ -17,7 +17,6 @@ uint8, int32, int64 = torch.uint8, torch.int32, torch.int64
 float16, float32, float64 = torch.float16, torch.float32, torch.float64
 
 bitwise_and = torch.bitwise_and
-bitwise_xor = torch.bitwise_xor
 expand_dims = torch.unsqueeze
 logical_and = torch.logical_and
 right_shift = torch.bitwise_right_shift
