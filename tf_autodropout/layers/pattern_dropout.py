@@ -206,7 +206,7 @@ class PatternDropout(keras.layers.Layer):
     def reseed(self, seed: int) -> None:
         """Starts the layer's random sequence, and its schedule, anew from `seed`."""
         self.seed = _check_seed(seed)
-        self.seed_state.assign([xp.seed_number(seed_word(self.seed)), 0])
+        self._set_seed_state([seed_word(self.seed), 0])
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         self._see(inputs.shape)
