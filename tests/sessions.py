@@ -15,7 +15,8 @@ import tensorflow as tf
 from tests.fakes import SITES, FakeTask
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search import run
-from tf_autodropout.search.core import Observer, Result, Trial
+from tf_autodropout.search.analysis.analyse import analyse
+from tf_autodropout.search.core import Observer, Opponent, Progress, Result, Trial, unheard
 from tf_autodropout.search.engines import InProcess
 from tf_autodropout.search.ledger import Ledger, StorageError
 from tf_autodropout.search.loop import search_loop
@@ -37,6 +38,19 @@ class SlowTask(FakeTask):
     def train(self, patterns: PatternSet, seed: int) -> Result:
         time.sleep(SECONDS)
         return super().train(patterns, seed)
+
+
+class SlowTest(FakeTask):
+    """Tells the parent of every training that begins."""
+
+    def __init__(self, pipe: Connection) -> None:
+        super().__init__()
+        self._pipe = pipe
+
+    def test(self, opponent: Opponent, seed: int, progress: Progress = unheard) -> Result:
+        self._pipe.send("training")
+        time.sleep(SECONDS)
+        return super().test(opponent, seed, progress)
 
 
 class Reporter(Observer):
@@ -74,6 +88,12 @@ def limited_session(directory: Path, trials: int, pipe: Connection, largest_file
         pipe.send(str(error))
     except BaseException as error:
         pipe.send(f"another error: {type(error)} {error}")
+
+
+def analysis_session(directory: Path, seeds: int, pipe: Connection) -> None:
+    """The analysis of a run of `FakeTask`."""
+    analyse(directory, seeds, SlowTest(pipe))  # type: ignore[arg-type]
+    pipe.send("done")
 
 
 def begin(target: Any, *arguments: Any) -> tuple[ForkServerProcess, Connection]:

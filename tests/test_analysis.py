@@ -1,17 +1,21 @@
 """The analysis of a run: variations of a set, what the best have in common; on a task that answers at once."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 
 import tf_autodropout as tad
 from tests.fakes import SPACE, FakeTask, score
+from tests.sessions import analysis_session, begin
 from tests.site_lists import wide_resnet_sites
 from tf_autodropout.search import run
 from tf_autodropout.search.analysis.analyse import PICTURE, TABLE, analyse
 from tf_autodropout.search.analysis.common import in_common, resembles
 from tf_autodropout.search.analysis.variations import FOUND, MOVED, NONE, UNIFORM, variations
+from tf_autodropout.search.core import Opponent, Progress, Result, unheard
+from tf_autodropout.search.ledger import LedgerError
 from tf_autodropout.search.space import SearchSpace
 
 HALF, WORD = tad.members.dropout(0.5), tad.members.word_dropout(0.1)
@@ -109,6 +113,69 @@ def test_a_run_is_analysed_and_a_second_call_trains_only_what_is_new(tmp_path: P
     assert len(task.calls) == 4 * len(scores)
     assert {name: own[:3] for name, own in again.items()} == scores
     assert set(json.loads((tmp_path / "analysis.json").read_text("utf-8"))) == set(scores)
+
+
+def test_an_analysis_that_is_killed_goes_on_and_trains_nothing_twice(tmp_path: Path) -> None:
+    run(FakeTask(), 6, tmp_path, searcher="random", finalists=1, fresh_seeds=0)  # type: ignore[arg-type]
+    begun, kills = 0, (1, 4, 5)
+    for count in kills:
+        process, pipe = begin(analysis_session, tmp_path, 4)
+        for _ in range(count):
+            assert pipe.recv() == "training"
+        begun += count
+        process.kill()
+        process.join()
+    process, pipe = begin(analysis_session, tmp_path, 4)
+    while pipe.recv() != "done":
+        begun += 1
+    process.join()
+    task = FakeTask()
+    scores = analyse(tmp_path, 4, task)  # type: ignore[arg-type]
+    assert task.calls == []
+    whole = 4 * len(scores)
+    assert whole <= begun <= whole + len(kills)  # those that the kills have found running
+
+
+def test_one_analysis_at_a_time_and_none_beside_a_search(tmp_path: Path) -> None:
+    """Whoever has the run's directory is not disturbed, neither by an analysis nor by a search beside one."""
+    said = f"^another process is at work on {tmp_path}$"
+    refused: list[object] = []
+
+    def search(task: FakeTask, trials: int) -> None:
+        run(task, trials, tmp_path, searcher="random", finalists=1, fresh_seeds=0)  # type: ignore[arg-type]
+
+    class Searched(FakeTask):
+        def train(self, patterns: tad.PatternSet, seed: int) -> Result:
+            with pytest.raises(LedgerError, match=said) as found:
+                analyse(tmp_path, 2, FakeTask())  # type: ignore[arg-type]
+            refused.append(found)
+            return super().train(patterns, seed)
+
+    class Analysed(Searched):
+        def test(self, opponent: Opponent, seed: int, progress: Progress = unheard) -> Result:
+            self.train(opponent.patterns, seed)
+            with pytest.raises(LedgerError, match=said):
+                search(FakeTask(), 9)
+            return super().test(opponent, seed, progress)
+
+    search(FakeTask(), 3)
+    search(Searched(), 6)
+    assert len(refused) == 3
+    scores = analyse(tmp_path, 2, Analysed())  # type: ignore[arg-type]
+    assert len(refused) == 3 + 2 * len(scores)
+
+
+def test_what_fails_twice_is_said_and_what_diverges_is_kept(tmp_path: Path) -> None:
+    run(FakeTask(), 3, tmp_path, searcher="random", finalists=1, fresh_seeds=0)  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="'as found' came to nothing: ValueError: no such kernel"):
+        analyse(tmp_path, 2, FakeTask(lambda call: ValueError("no such kernel")))  # type: ignore[arg-type]
+    task = FakeTask(lambda call: FloatingPointError("loss is nan") if call == 3 else None)
+    scores = analyse(tmp_path, 2, task)  # type: ignore[arg-type]
+    assert [name for name, own in scores.items() if math.isnan(sum(own))] == [NONE]
+    assert len(task.calls) == 2 * len(scores)
+    analyse(tmp_path, 2, task)  # type: ignore[arg-type]
+    assert len(task.calls) == 2 * len(scores)
+    assert f"| {NONE} | 0 | diverged |" in (tmp_path / TABLE).read_text("utf-8")
 
 
 def test_what_cannot_be_analysed_is_said(tmp_path: Path) -> None:

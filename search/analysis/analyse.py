@@ -14,7 +14,9 @@ from tf_autodropout.patterns.seeding import site_seed
 from tf_autodropout.search.analysis.common import Common, in_common
 from tf_autodropout.search.analysis.variations import FOUND, variations
 from tf_autodropout.search.core import Opponent, Task
-from tf_autodropout.search.ledger import LedgerReader
+from tf_autodropout.search.engines import InProcess
+from tf_autodropout.search.ledger import Ledger, LedgerError, digest, storage_errors, stored_config
+from tf_autodropout.search.results.comparison import Row, scored
 from tf_autodropout.search.results.curve import save_figure
 from tf_autodropout.search.results.paired import Lead, paired_lead
 from tf_autodropout.search.results.report import BEST
@@ -22,7 +24,6 @@ from tf_autodropout.search.tasks.registry import make_task
 
 TABLE, PICTURE, SCORES = "analysis.md", "analysis.png", "analysis.json"
 _BEST = 10  # PatternSets that count as the best
-_Scores = dict[str, dict[str, float | None]]  # variation to seed to test score; None where the training diverged
 
 
 def analyse(
@@ -31,24 +32,38 @@ def analyse(
     """Analyses the best PatternSet of a finished run; goes on where an earlier call has stopped.
 
     Args:
-        directory: Of the run; its `analysis.md`, `analysis.png` and `analysis.json` are written there.
+        directory: Of the run; its `analysis.md`, `analysis.png` and `analysis.json` are written there. Each training is
+            in its ledger as soon as it is there, and is not trained again.
         seeds: Trainings of each variation; all variations have the same seeds, which no trial has had.
         task: The task of a run that was made with a task of one's own; else the run knows it.
         tell: Told of each training.
 
     Returns:
-        Test scores of each variation, one a seed.
+        Test scores of each variation, one a seed; NaN where the training diverged.
 
     Raises:
         ValueError: not a run, a run without a best PatternSet, or with a task of its own that is not given.
+            `LedgerError`, a `ValueError`: a search or another analysis is at work there, or nothing can be written.
+        RuntimeError: a training failed twice; the same call goes on with it. `StorageError`, a `RuntimeError`: the disk
+            is full.
     """
     check_int("seeds", seeds, 1)
     directory = Path(directory)
-    reader = LedgerReader(directory)
+    config = stored_config(directory)
+    if config is None:
+        raise LedgerError(f"{directory} holds no run")
+    ledger = Ledger(directory, config)
     try:
-        arguments, trials = reader.arguments(), [one for one in reader.trials() if one.reward is not None]
+        with storage_errors(directory):
+            return _analyse(directory, ledger, seeds, task, tell)
     finally:
-        reader.close()
+        ledger.close()
+
+
+def _analyse(
+    directory: Path, ledger: Ledger, seeds: int, task: Task | None, tell: Callable[[str], None]
+) -> dict[str, list[float]]:
+    arguments, trials = ledger.arguments(), [one for one in ledger.trials() if one.reward is not None]
     if not (directory / BEST).is_file():
         raise ValueError(f"{directory} has no {BEST}: end the search first, with tf-autodropout resume {directory}")
     if task is None:
@@ -59,40 +74,39 @@ def analyse(
     every = [trial.patterns for trial in trials]
     common = in_common(every[:_BEST], every, task.space)
     sets = variations(PatternSet.load(directory / BEST), task.space)
-    scores = _scores(task, sets, directory / SCORES, seeds, tell)
+    rows = _train(task, ledger, sets, [site_seed(0, "analysis", index) for index in range(seeds)], tell)
+    scores = {row.name: list(row.test) for row in rows}
     leads = {
         name: paired_lead(own, scores[FOUND], task.lower_is_better) for name, own in scores.items() if name != FOUND
     }
+    write_text(directory / SCORES, json.dumps(_document(sets, rows), indent=1) + "\n")
     write_text(directory / TABLE, _table(task, sets, scores, leads, common, len(every)))
     save_figure(_picture(task, leads), directory / PICTURE)
     return scores
 
 
-def _scores(
-    task: Task, sets: Mapping[str, PatternSet], file: Path, seeds: int, tell: Callable[[str], None]
-) -> dict[str, list[float]]:
-    """Trains what the file does not hold; it is written after each training."""
-    key = {name: one.to_json() for name, one in sets.items()}
-    stored = json.loads(file.read_text("utf-8")) if file.is_file() else {}
-    kept: _Scores = {n: dict(one["test"]) for n, one in stored.items() if key.get(n) == one["patterns"]}
-    for index in range(seeds):
-        for name, patterns in sets.items():
-            own = kept.setdefault(name, {})
-            if str(index) in own:
-                continue
-            tell(f"{name}, seed {index + 1} of {seeds}")
-            try:
-                result = task.test(Opponent(name, patterns), site_seed(0, "analysis", index))
-                own[str(index)] = float(result.metrics["test"])
-            except FloatingPointError:
-                own[str(index)] = None
-            document = {n: {"patterns": key[n], "test": one} for n, one in kept.items()}
-            write_text(file, json.dumps(document, indent=1) + "\n")
-    return {name: [_number(kept[name][str(index)]) for index in range(seeds)] for name in sets}
+def _train(
+    task: Task, ledger: Ledger, sets: Mapping[str, PatternSet], seeds: Sequence[int], tell: Callable[[str], None]
+) -> list[Row]:
+    # By its patterns, so that nothing of an earlier best PatternSet is taken for that of this one.
+    keys = [f"analysis {digest(patterns.to_json())}" for patterns in sets.values()]
+
+    def begin(name: str) -> None:
+        made = sum(ledger.evaluation(key, index) is not None for key in keys for index in range(len(seeds)))
+        tell(f"{name}, training {made + 1} of {len(keys) * len(seeds)}")
+
+    lines = [[Opponent(name, patterns)] * len(seeds) for name, patterns in sets.items()]
+    return scored(InProcess(task), ledger, keys, lines, seeds, begin)
 
 
-def _number(score: float | None) -> float:
-    return math.nan if score is None else score
+def _document(sets: Mapping[str, PatternSet], rows: Sequence[Row]) -> dict[str, dict[str, object]]:
+    return {
+        row.name: {
+            "patterns": sets[row.name].to_json(),
+            "test": [None if math.isnan(score) else score for score in row.test],
+        }
+        for row in rows
+    }
 
 
 def _table(
@@ -113,7 +127,7 @@ def _table(
         "|---|---:|---:|---:|---:|",
     ]
     for name, own in scores.items():
-        mean = f"{sum(own) / len(own):.2f}"
+        mean = "diverged" if math.isnan(sum(own)) else f"{sum(own) / len(own):.2f}"
         ahead = "| " if name == FOUND else f"{_signed(leads[name])} | {leads[name].p:.3f}"
         lines.append(f"| {name} | {len(sets[name])} | {mean} | {ahead} |")
     lines += [
@@ -129,6 +143,8 @@ def _table(
 
 
 def _signed(lead: Lead) -> str:
+    if math.isnan(lead.mean):
+        return "-"
     interval = "" if math.isnan(lead.low) else f" ({lead.low:+.2f} to {lead.high:+.2f})"
     return f"{lead.mean:+.2f}{interval}"
 

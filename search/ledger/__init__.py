@@ -7,7 +7,14 @@ says what is finished, what is to be trained again, and with which controller st
 
 from tf_autodropout.search.ledger.errors import LedgerError, StorageError, storage_errors
 from tf_autodropout.search.ledger.reader import LedgerReader
-from tf_autodropout.search.ledger.schema import FILE_NAME, SCHEMA_VERSION, check_directory, stored_config
+from tf_autodropout.search.ledger.schema import (
+    FILE_NAME,
+    SCHEMA_VERSION,
+    check_config,
+    check_directory,
+    digest,
+    stored_config,
+)
 from tf_autodropout.search.ledger.writer import Ledger
 
 __all__ = [
@@ -17,7 +24,9 @@ __all__ = [
     "LedgerError",
     "LedgerReader",
     "StorageError",
+    "check_config",
     "check_directory",
+    "digest",
     "storage_errors",
     "stored_config",
 ]

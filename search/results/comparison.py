@@ -121,15 +121,39 @@ def compare(
     drawn = [Opponent(RANDOM, next(draws)) for _ in range(count)]
     lines = [[Opponent(FOUND, best.patterns)] * count, *([one] * count for one in opponents), drawn]
     names = [f"{FOUND} #{best.number}", *(line[0].name for line in lines[1:])]
+    return scored(engine, ledger, names, lines, [site_seed(seed, "fresh", index) for index in range(count)], progress)
+
+
+def scored(
+    engine: Engine,
+    ledger: Ledger,
+    names: Sequence[str],
+    lines: Sequence[Sequence[Opponent]],
+    seeds: Sequence[int],
+    progress: Callable[[str], None] = lambda name: None,
+) -> list[Row]:
+    """Trains lines of a table on the same seeds; what is in the ledger already is not trained again.
+
+    Args:
+        engine: Of the search; no trial may be there.
+        ledger: Ledger of the search.
+        names: What the ledger knows the lines by.
+        lines: The opponents of each line, one a seed; the first one names its row.
+        seeds: Of the trainings of each line.
+        progress: Called with the name of each opponent before each training.
+
+    Raises:
+        RuntimeError: a training failed twice. Going on begins with it.
+    """
     evaluations = [
-        Evaluation(name, index, Scoring(opponent, site_seed(seed, "fresh", index)), opponent.name, _DIVERGED)
+        Evaluation(name, index, Scoring(opponent, seed), opponent.name, _DIVERGED)
         for name, line in zip(names, lines, strict=True)
-        for index, opponent in enumerate(line)
+        for index, (opponent, seed) in enumerate(zip(line, seeds, strict=True))
     ]
     scores = evaluate(engine, ledger, evaluations, progress)
     rows = []
     for place, line in enumerate(lines):
-        own = scores[place * count : (place + 1) * count]
+        own = scores[place * len(seeds) : (place + 1) * len(seeds)]
         rows.append(Row.of(line[0].name, [s["valid"] for s in own], [s["test"] for s in own]))
     return rows
 
