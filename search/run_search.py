@@ -214,16 +214,25 @@ def _identity(
     task: Task, searcher: Searcher, judge: Halving | None, chosen: SearchConfig, where: EngineConfig, seed: int
 ) -> dict[str, Any]:
     """Returns what identifies a run, as JSON types."""
-    space = task.space.describe() | {"decisions": [f"{d.group} {d.token}" for d in task.space.decisions]}
-    # Not the strategy: a run may go on with other machines than those it began with.
-    precision = {} if where.precision == "float32" else {"precision": where.precision}
     return {
-        "task": task.describe() | precision | {"space": space},
+        "task": task_identity(task, where),
         "searcher": searcher.describe(),
         "seed": seed,
         "capacity": chosen.capacity or BATCH,  # the default grows with the engine
         "batch": chosen.updates_after,
     } | ({"halving": judge.describe()} if judge else {})
+
+
+def task_identity(task: Task, where: EngineConfig) -> dict[str, Any]:
+    """Returns what a run holds of its task, as JSON types.
+
+    Args:
+        task: Of the run.
+        where: Of which the precision counts, but not the strategy: a run may go on with other machines.
+    """
+    space = task.space.describe() | {"decisions": [f"{d.group} {d.token}" for d in task.space.decisions]}
+    precision = {} if where.precision == "float32" else {"precision": where.precision}
+    return task.describe() | precision | {"space": space}
 
 
 def check_arguments(task: Any, trials: int, seed: int) -> None:

@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+import keras
 import pytest
 
 import tf_autodropout as tad
@@ -15,6 +16,7 @@ from tf_autodropout.search.analysis.analyse import PICTURE, TABLE, analyse
 from tf_autodropout.search.analysis.common import in_common, resembles
 from tf_autodropout.search.analysis.variations import FOUND, MOVED, NONE, UNIFORM, variations
 from tf_autodropout.search.core import Opponent, Progress, Result, unheard
+from tf_autodropout.search.engines.config import EngineConfig
 from tf_autodropout.search.ledger import LedgerError
 from tf_autodropout.search.space import SearchSpace
 
@@ -163,6 +165,34 @@ def test_one_analysis_at_a_time_and_none_beside_a_search(tmp_path: Path) -> None
     assert len(refused) == 3
     scores = analyse(tmp_path, 2, Analysed())  # type: ignore[arg-type]
     assert len(refused) == 3 + 2 * len(scores)
+
+
+def test_it_trains_in_the_precision_of_the_run(tmp_path: Path) -> None:
+    policies = set()
+
+    class Told(FakeTask):
+        def test(self, opponent: Opponent, seed: int, progress: Progress = unheard) -> Result:
+            policies.add(keras.config.dtype_policy().name)
+            return super().test(opponent, seed, progress)
+
+    where = EngineConfig(precision="bfloat16")
+    run(FakeTask(), 3, tmp_path, where, searcher="random", finalists=1, fresh_seeds=0)  # type: ignore[arg-type]
+    before = keras.config.dtype_policy().name
+    analyse(tmp_path, 1, Told())  # type: ignore[arg-type]
+    assert policies == {"mixed_bfloat16"}
+    assert keras.config.dtype_policy().name == before
+
+
+def test_another_task_than_that_of_the_run_is_refused(tmp_path: Path) -> None:
+    class Another(FakeTask):
+        def describe(self) -> dict[str, object]:
+            return {"name": self.name, "steps": 20}
+
+    run(FakeTask(), 3, tmp_path, searcher="random", finalists=1, fresh_seeds=0)  # type: ignore[arg-type]
+    task = Another()
+    with pytest.raises(LedgerError, match="its task steps is null, this run's is 20"):
+        analyse(tmp_path, 1, task)  # type: ignore[arg-type]
+    assert task.calls == []
 
 
 def test_what_fails_twice_is_said_and_what_diverges_is_kept(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -13,13 +15,14 @@ from tf_autodropout.patterns.document import write_text
 from tf_autodropout.patterns.seeding import site_seed
 from tf_autodropout.search.analysis.common import Common, in_common
 from tf_autodropout.search.analysis.variations import FOUND, variations
-from tf_autodropout.search.core import Opponent, Task
-from tf_autodropout.search.engines import InProcess
-from tf_autodropout.search.ledger import Ledger, LedgerError, digest, storage_errors, stored_config
+from tf_autodropout.search.core import Engine, Opponent, Task
+from tf_autodropout.search.engines.config import EngineConfig
+from tf_autodropout.search.ledger import Ledger, LedgerError, check_config, digest, storage_errors, stored_config
 from tf_autodropout.search.results.comparison import Row, scored
 from tf_autodropout.search.results.curve import save_figure
 from tf_autodropout.search.results.paired import Lead, paired_lead
 from tf_autodropout.search.results.report import BEST
+from tf_autodropout.search.run_search import task_identity
 from tf_autodropout.search.tasks.registry import make_task
 
 TABLE, PICTURE, SCORES = "analysis.md", "analysis.png", "analysis.json"
@@ -30,6 +33,8 @@ def analyse(
     directory: str | Path, seeds: int = 3, task: Task | None = None, tell: Callable[[str], None] = lambda text: None
 ) -> dict[str, list[float]]:
     """Analyses the best PatternSet of a finished run; goes on where an earlier call has stopped.
+
+    The variations are trained in this process, in the precision of the run.
 
     Args:
         directory: Of the run; its `analysis.md`, `analysis.png` and `analysis.json` are written there. Each training is
@@ -43,7 +48,8 @@ def analyse(
 
     Raises:
         ValueError: not a run, a run without a best PatternSet, or with a task of its own that is not given.
-            `LedgerError`, a `ValueError`: a search or another analysis is at work there, or nothing can be written.
+            `LedgerError`, a `ValueError`: a search or another analysis is at work there, nothing can be written, or
+            `task` is not that of the run.
         RuntimeError: a training failed twice; the same call goes on with it. `StorageError`, a `RuntimeError`: the disk
             is full.
     """
@@ -55,26 +61,40 @@ def analyse(
     ledger = Ledger(directory, config)
     try:
         with storage_errors(directory):
-            return _analyse(directory, ledger, seeds, task, tell)
+            return _analyse(directory, ledger, config, seeds, task, tell)
     finally:
         ledger.close()
 
 
 def _analyse(
-    directory: Path, ledger: Ledger, seeds: int, task: Task | None, tell: Callable[[str], None]
+    directory: Path,
+    ledger: Ledger,
+    config: Mapping[str, Any],
+    seeds: int,
+    task: Task | None,
+    tell: Callable[[str], None],
 ) -> dict[str, list[float]]:
     arguments, trials = ledger.arguments(), [one for one in ledger.trials() if one.reward is not None]
     if not (directory / BEST).is_file():
         raise ValueError(f"{directory} has no {BEST}: end the search first, with tf-autodropout resume {directory}")
-    if task is None:
-        if arguments.get("task") is None:
-            raise ValueError(f"{directory} was searched with a task of your own: give it as 'task', from Python")
-        task = make_task(arguments["task"], **arguments["settings"])
+    if task is None and arguments.get("task") is None:
+        raise ValueError(f"{directory} was searched with a task of your own: give it as 'task', from Python")
+    where = EngineConfig(precision=arguments.get("precision", "float32"))
+    placement = where.prepare()
+    make = partial(make_task, task or arguments["task"], **arguments["settings"])
+    task = make()
+    with placement.scope():  # a task may have to build its child to know its sites
+        space = task.space
+    check_config(directory, {"task": config["task"]}, {"task": task_identity(task, where)})
     trials.sort(key=lambda trial: -(trial.reward or 0.0))
     every = [trial.patterns for trial in trials]
-    common = in_common(every[:_BEST], every, task.space)
-    sets = variations(PatternSet.load(directory / BEST), task.space)
-    rows = _train(task, ledger, sets, [site_seed(0, "analysis", index) for index in range(seeds)], tell)
+    common = in_common(every[:_BEST], every, space)
+    sets = variations(PatternSet.load(directory / BEST), space)
+    engine = where.start(make, task, placement)
+    try:
+        rows = _train(engine, ledger, sets, [site_seed(0, "analysis", index) for index in range(seeds)], tell)
+    finally:
+        engine.close()
     scores = {row.name: list(row.test) for row in rows}
     leads = {
         name: paired_lead(own, scores[FOUND], task.lower_is_better) for name, own in scores.items() if name != FOUND
@@ -86,7 +106,7 @@ def _analyse(
 
 
 def _train(
-    task: Task, ledger: Ledger, sets: Mapping[str, PatternSet], seeds: Sequence[int], tell: Callable[[str], None]
+    engine: Engine, ledger: Ledger, sets: Mapping[str, PatternSet], seeds: Sequence[int], tell: Callable[[str], None]
 ) -> list[Row]:
     # By its patterns, so that nothing of an earlier best PatternSet is taken for that of this one.
     keys = [f"analysis {digest(patterns.to_json())}" for patterns in sets.values()]
@@ -96,7 +116,7 @@ def _train(
         tell(f"{name}, training {made + 1} of {len(keys) * len(seeds)}")
 
     lines = [[Opponent(name, patterns)] * len(seeds) for name, patterns in sets.items()]
-    return scored(InProcess(task), ledger, keys, lines, seeds, begin)
+    return scored(engine, ledger, keys, lines, seeds, begin)
 
 
 def _document(sets: Mapping[str, PatternSet], rows: Sequence[Row]) -> dict[str, dict[str, object]]:
