@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -15,9 +16,19 @@ from tf_autodropout.search import run
 from tf_autodropout.search.analysis.analyse import PICTURE, TABLE, analyse
 from tf_autodropout.search.analysis.common import in_common, resembles
 from tf_autodropout.search.analysis.variations import FOUND, MOVED, NONE, UNIFORM, variations
-from tf_autodropout.search.core import Opponent, Progress, Result, unheard
+from tf_autodropout.search.core import (
+    RUNG_REWARDS,
+    STOPPED_AT,
+    Opponent,
+    Progress,
+    Result,
+    Rung,
+    Suggestion,
+    unheard,
+)
 from tf_autodropout.search.engines.config import EngineConfig
 from tf_autodropout.search.ledger import LedgerError
+from tf_autodropout.search.searchers import RandomSearch
 from tf_autodropout.search.space import SearchSpace
 
 HALF, WORD = tad.members.dropout(0.5), tad.members.word_dropout(0.1)
@@ -181,6 +192,30 @@ def test_it_trains_in_the_precision_of_the_run(tmp_path: Path) -> None:
     analyse(tmp_path, 1, Told())  # type: ignore[arg-type]
     assert policies == {"mixed_bfloat16"}
     assert keras.config.dtype_policy().name == before
+
+
+def test_the_best_were_trained_to_their_end_and_count_once(tmp_path: Path) -> None:
+    """The reward of a trial that ended early is the one to be expected: it may be the highest, and is not the best."""
+    both, one = tad.PatternSet({"first": HALF, "second": HALF}), tad.PatternSet({"second": WORD})
+    tokens = [SPACE.encode(patterns) for patterns in (both, both, one, one)]
+
+    class Told(RandomSearch):
+        def suggest(self, count: int) -> list[Suggestion]:
+            return [Suggestion(known or (), 0.0, 0) for known in tokens[:count]]
+
+    class EndsEarly(FakeTask):
+        def train(self, patterns: tad.PatternSet, seed: int, rungs: Sequence[Rung] = ()) -> Result:
+            if "first" in patterns:
+                return Result(99.0, {RUNG_REWARDS: [99.0], STOPPED_AT: 0.25}, stopped=True)
+            return Result(super().train(patterns, seed).reward, {RUNG_REWARDS: [1.0, 1.0]})
+
+    task = EndsEarly()
+    run(task, 4, tmp_path, searcher=Told, halving=True, batch=4, finalists=1, fresh_seeds=0)  # type: ignore[arg-type]
+    analyse(tmp_path, 1, task)  # type: ignore[arg-type]
+    text = (tmp_path / TABLE).read_text("utf-8")
+    assert "What the 1 best of 2 PatternSets have in common" in text
+    assert "| first | 0% | 50% |  |" in text
+    assert "| second | 100% | 100% | Word Dropout (100%) |" in text
 
 
 def test_another_task_than_that_of_the_run_is_refused(tmp_path: Path) -> None:

@@ -20,13 +20,14 @@ from tf_autodropout.search.engines.config import EngineConfig
 from tf_autodropout.search.ledger import Ledger, LedgerError, check_config, digest, storage_errors, stored_config
 from tf_autodropout.search.results.comparison import Row, scored
 from tf_autodropout.search.results.curve import save_figure
+from tf_autodropout.search.results.finalists import contenders
 from tf_autodropout.search.results.paired import Lead, paired_lead
 from tf_autodropout.search.results.report import BEST
 from tf_autodropout.search.run_search import task_identity
 from tf_autodropout.search.tasks.registry import make_task
 
 TABLE, PICTURE, SCORES = "analysis.md", "analysis.png", "analysis.json"
-_BEST = 10  # PatternSets that count as the best
+_BEST = 10  # PatternSets that count as the best: of trials that were trained to their end
 
 
 def analyse(
@@ -74,7 +75,7 @@ def _analyse(
     task: Task | None,
     tell: Callable[[str], None],
 ) -> dict[str, list[float]]:
-    arguments, trials = ledger.arguments(), [one for one in ledger.trials() if one.reward is not None]
+    arguments = ledger.arguments()
     if not (directory / BEST).is_file():
         raise ValueError(f"{directory} has no {BEST}: end the search first, with tf-autodropout resume {directory}")
     if task is None and arguments.get("task") is None:
@@ -86,9 +87,9 @@ def _analyse(
     with placement.scope():  # a task may have to build its child to know its sites
         space = task.space
     check_config(directory, {"task": config["task"]}, {"task": task_identity(task, where)})
-    trials.sort(key=lambda trial: -(trial.reward or 0.0))
-    every = [trial.patterns for trial in trials]
-    common = in_common(every[:_BEST], every, space)
+    best = [trial.patterns for trial in contenders(ledger, _BEST)]
+    every = list(dict.fromkeys(trial.patterns for trial in ledger.trials() if trial.reward is not None))
+    common = in_common(best, every, space)
     sets = variations(PatternSet.load(directory / BEST), space)
     engine = where.start(make, task, placement)
     try:
@@ -100,7 +101,7 @@ def _analyse(
         name: paired_lead(own, scores[FOUND], task.lower_is_better) for name, own in scores.items() if name != FOUND
     }
     write_text(directory / SCORES, json.dumps(_document(sets, rows), indent=1) + "\n")
-    write_text(directory / TABLE, _table(task, sets, scores, leads, common, len(every)))
+    write_text(directory / TABLE, _table(task, sets, scores, leads, common, len(best), len(every)))
     save_figure(_picture(task, leads), directory / PICTURE)
     return scores
 
@@ -135,6 +136,7 @@ def _table(
     scores: Mapping[str, Sequence[float]],
     leads: Mapping[str, Lead],
     common: Sequence[Common],
+    best: int,
     count: int,
 ) -> str:
     lines = [
@@ -152,7 +154,7 @@ def _table(
         lines.append(f"| {name} | {len(sets[name])} | {mean} | {ahead} |")
     lines += [
         "",
-        f"## What the {min(_BEST, count)} best of {count} PatternSets have in common",
+        f"## What the {best} best of {count} PatternSets have in common",
         "",
         "| sites | of the best drop there | of all | most of the best resemble |",
         "|---|---:|---:|---|",
