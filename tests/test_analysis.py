@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
 import tf_autodropout as tad
@@ -15,6 +16,7 @@ from tests.site_lists import wide_resnet_sites
 from tf_autodropout.search import run
 from tf_autodropout.search.analysis.analyse import PICTURE, TABLE, analyse
 from tf_autodropout.search.analysis.common import in_common, resembles
+from tf_autodropout.search.analysis.table import verdict
 from tf_autodropout.search.analysis.variations import FOUND, MOVED, NONE, UNIFORM, variations
 from tf_autodropout.search.core import (
     RUNG_REWARDS,
@@ -28,6 +30,8 @@ from tf_autodropout.search.core import (
 )
 from tf_autodropout.search.engines.config import EngineConfig
 from tf_autodropout.search.ledger import LedgerError
+from tf_autodropout.search.results.comparison import Row, leads
+from tf_autodropout.search.results.paired import holm, paired_lead
 from tf_autodropout.search.searchers import RandomSearch
 from tf_autodropout.search.space import SearchSpace
 
@@ -119,13 +123,56 @@ def test_a_run_is_analysed_and_a_second_call_trains_only_what_is_new(tmp_path: P
     drop = 100 * (score(found.best) - score(tad.PatternSet({})))  # the same seeds: the difference is exact
     text = (tmp_path / TABLE).read_text("utf-8")
     assert f"| {NONE} | 0 |" in text
-    assert f"| {-drop:+.2f} ({-drop:+.2f} to {-drop:+.2f}) |" in text
+    assert f"| {drop:+.2f} [{drop:+.2f}, {drop:+.2f}] |" in text
     assert "best of 6 PatternSets have in common" in text
     assert (tmp_path / PICTURE).stat().st_size > 1000
     again = analyse(tmp_path, 4, task)  # type: ignore[arg-type]
     assert len(task.calls) == 4 * len(scores)
     assert {name: own[:3] for name, own in again.items()} == scores
-    assert set(json.loads((tmp_path / "analysis.json").read_text("utf-8"))) == set(scores)
+    document = json.loads((tmp_path / "analysis.json").read_text("utf-8"), parse_constant=pytest.fail)
+    assert [row["name"] for row in document["rows"]] == list(document["patterns"]) == list(scores)
+    assert document["patterns"][FOUND] == json.loads(tad.PatternSet(found.best).to_json())
+
+
+def test_each_p_is_given_for_all_variations_together_too(tmp_path: Path) -> None:
+    """Six variations have six tries at p < 0.05; what is not beyond chance after Holm is not called so."""
+    noise = np.random.default_rng(0).normal(0, 0.5, 1000)
+
+    class Noisy(FakeTask):
+        def test(self, opponent: Opponent, seed: int, progress: Progress = unheard) -> Result:
+            clear = super().test(opponent, seed)
+            test = len(opponent.patterns) + noise[len(self.calls)]  # what the patterns are makes no difference
+            return Result(clear.reward, {"valid": test, "test": test})
+
+    task = Noisy()
+    run(task, 6, tmp_path, searcher="random", finalists=1, fresh_seeds=0)  # type: ignore[arg-type]
+    scores = analyse(tmp_path, 8, task)  # type: ignore[arg-type]
+    p = [paired_lead(scores[FOUND], own, False).p for name, own in scores.items() if name != FOUND]
+    adjusted, text = holm(p), (tmp_path / TABLE).read_text("utf-8")
+    assert max(adjusted) > 0.05 > min(adjusted)
+    assert any(one != another for one, another in zip(p, adjusted, strict=True))
+    lines = [line for line in text.splitlines() if line.startswith("| ")][2:]  # not the head, nor the set itself
+    for line, one, another in zip(lines, p, adjusted, strict=False):
+        assert line.endswith(f"| {one:.3g} | {another:.3g} |")
+    sure = [name for (name, own), one in zip(list(scores.items())[1:], adjusted, strict=True) if one < 0.05]
+    assert f"ahead of {', '.join(sure)}; behind none of its variations. The others cannot be told from it." in text
+
+
+def test_what_the_numbers_carry_is_said() -> None:
+    def said(*others: tuple[float, ...]) -> str:
+        rows = [Row("as found", first, first), *(Row(f"v{place}", own, own) for place, own in enumerate(others))]
+        return verdict(rows, leads(rows, lower_is_better=True))
+
+    first = (10.0, 11.0, 12.0, 10.5, 11.5, 12.5, 10.2)
+    higher, lower = (tuple(x + step for x in first) for step in (1.0, -1.0))
+    assert said() == "The set drops nothing: there is nothing to vary."
+    assert said(higher, lower) == ("Beyond chance, p < 0.05 after Holm, the set as found is ahead of v0; behind v1.")
+    assert said(first[::-1]) == "No variation can be told from the set as found."
+    first = first[:5]
+    assert said(higher[:5]).endswith("5 seeds cannot give a p below 0.05 after Holm, 6 can.")
+    assert said((math.nan,) * 5).startswith("No variation can be told")
+    first = (math.nan,) * 5
+    assert said(higher[:5]) == "A training of the set as found diverged: no comparison."
 
 
 def test_an_analysis_that_is_killed_goes_on_and_trains_nothing_twice(tmp_path: Path) -> None:
@@ -214,8 +261,8 @@ def test_the_best_were_trained_to_their_end_and_count_once(tmp_path: Path) -> No
     analyse(tmp_path, 1, task)  # type: ignore[arg-type]
     text = (tmp_path / TABLE).read_text("utf-8")
     assert "What the 1 best of 2 PatternSets have in common" in text
-    assert "| first | 0% | 50% |  |" in text
-    assert "| second | 100% | 100% | Word Dropout (100%) |" in text
+    assert "| first | none | 0% | 50% |  |" in text
+    assert "| 100% | 100% | Word Dropout (100%) |" in text
 
 
 def test_another_task_than_that_of_the_run_is_refused(tmp_path: Path) -> None:

@@ -1,28 +1,25 @@
 """`analyse`: retrains the variations of what a run has found on paired seeds, as a table and a picture."""
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.patterns.checks import check_int
 from tf_autodropout.patterns.document import write_text
 from tf_autodropout.patterns.seeding import site_seed
-from tf_autodropout.search.analysis.common import Common, in_common
-from tf_autodropout.search.analysis.variations import FOUND, variations
+from tf_autodropout.search.analysis.common import in_common
+from tf_autodropout.search.analysis.table import picture, table
+from tf_autodropout.search.analysis.variations import variations
 from tf_autodropout.search.core import Engine, Opponent, Task
 from tf_autodropout.search.engines.config import EngineConfig
 from tf_autodropout.search.ledger import Ledger, LedgerError, check_config, digest, storage_errors, stored_config
-from tf_autodropout.search.results.comparison import Row, scored
+from tf_autodropout.search.results.comparison import Row, leads, scored
 from tf_autodropout.search.results.curve import save_figure
 from tf_autodropout.search.results.finalists import contenders
-from tf_autodropout.search.results.paired import Lead, paired_lead
-from tf_autodropout.search.results.report import BEST
+from tf_autodropout.search.results.report import BEST, as_json
 from tf_autodropout.search.run_search import task_identity
 from tf_autodropout.search.tasks.registry import make_task
 
@@ -82,7 +79,7 @@ def _analyse(
         raise ValueError(f"{directory} was searched with a task of your own: give it as 'task', from Python")
     where = EngineConfig(precision=arguments.get("precision", "float32"))
     placement = where.prepare()
-    make = partial(make_task, task or arguments["task"], **arguments["settings"])
+    make = partial(make_task, arguments["task"] if task is None else task, **arguments["settings"])
     task = make()
     with placement.scope():  # a task may have to build its child to know its sites
         space = task.space
@@ -90,20 +87,24 @@ def _analyse(
     best = [trial.patterns for trial in contenders(ledger, _BEST)]
     every = list(dict.fromkeys(trial.patterns for trial in ledger.trials() if trial.reward is not None))
     common = in_common(best, every, space)
-    sets = variations(PatternSet.load(directory / BEST), space)
+    found = PatternSet.load(directory / BEST)
+    sets = variations(found, space)
     engine = where.start(make, task, placement)
     try:
         rows = _train(engine, ledger, sets, [site_seed(0, "analysis", index) for index in range(seeds)], tell)
     finally:
         engine.close()
-    scores = {row.name: list(row.test) for row in rows}
-    leads = {
-        name: paired_lead(own, scores[FOUND], task.lower_is_better) for name, own in scores.items() if name != FOUND
-    }
-    write_text(directory / SCORES, json.dumps(_document(sets, rows), indent=1) + "\n")
-    write_text(directory / TABLE, _table(task, sets, scores, leads, common, len(best), len(every)))
-    save_figure(_picture(task, leads), directory / PICTURE)
-    return scores
+    pairs = leads(rows, task.lower_is_better)
+    title = (
+        f"What the best PatternSet of {task.name}, trial {found.provenance.get('trial')}, owes to which of its parts"
+    )
+    counted = f"{len(best)} best of {len(every)}"
+    document = {"score": task.score, "lower_is_better": task.lower_is_better} | as_json(rows, pairs)
+    document["patterns"] = {name: json.loads(patterns.to_json()) for name, patterns in sets.items()}
+    write_text(directory / SCORES, json.dumps(document, indent=2, allow_nan=False) + "\n")
+    write_text(directory / TABLE, table(title, task.score, sets, rows, pairs, space, common, counted))
+    save_figure(picture(title, task.score, rows, pairs), directory / PICTURE)
+    return {row.name: list(row.test) for row in rows}
 
 
 def _train(
@@ -118,68 +119,3 @@ def _train(
 
     lines = [[Opponent(name, patterns)] * len(seeds) for name, patterns in sets.items()]
     return scored(engine, ledger, keys, lines, seeds, begin)
-
-
-def _document(sets: Mapping[str, PatternSet], rows: Sequence[Row]) -> dict[str, dict[str, object]]:
-    return {
-        row.name: {
-            "patterns": sets[row.name].to_json(),
-            "test": [None if math.isnan(score) else score for score in row.test],
-        }
-        for row in rows
-    }
-
-
-def _table(
-    task: Task,
-    sets: Mapping[str, PatternSet],
-    scores: Mapping[str, Sequence[float]],
-    leads: Mapping[str, Lead],
-    common: Sequence[Common],
-    best: int,
-    count: int,
-) -> str:
-    lines = [
-        f"# What the best PatternSet of {task.name} owes to which of its parts",
-        "",
-        f"{task.score}, mean over {len(scores[FOUND])} paired seeds; brackets are 95 % bootstrap intervals of the "
-        "paired difference, below 0 where the variation is worse than the set as it was found.",
-        "",
-        f"| variation | sites | {task.score} | against as found | p |",
-        "|---|---:|---:|---:|---:|",
-    ]
-    for name, own in scores.items():
-        mean = "diverged" if math.isnan(sum(own)) else f"{sum(own) / len(own):.2f}"
-        ahead = "| " if name == FOUND else f"{_signed(leads[name])} | {leads[name].p:.3f}"
-        lines.append(f"| {name} | {len(sets[name])} | {mean} | {ahead} |")
-    lines += [
-        "",
-        f"## What the {best} best of {count} PatternSets have in common",
-        "",
-        "| sites | of the best drop there | of all | most of the best resemble |",
-        "|---|---:|---:|---|",
-        *(f"| {row.group} | {row.best:.0%} | {row.all:.0%} | {row.resembles} |" for row in common),
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _signed(lead: Lead) -> str:
-    if math.isnan(lead.mean):
-        return "-"
-    interval = "" if math.isnan(lead.low) else f" ({lead.low:+.2f} to {lead.high:+.2f})"
-    return f"{lead.mean:+.2f}{interval}"
-
-
-def _picture(task: Task, leads: Mapping[str, Lead]) -> Figure:
-    figure = Figure(figsize=(7, 1.2 + 0.35 * len(leads)), layout="constrained")
-    axes = figure.subplots()
-    for place, lead in enumerate(leads.values()):
-        if not math.isnan(lead.low):
-            axes.plot([lead.low, lead.high], [place, place], color="0.5", linewidth=2)
-        axes.plot(lead.mean, place, "o", color="C0" if lead.mean < 0 else "C1")
-    axes.axvline(0, color="0.8", linewidth=1, zorder=0)
-    axes.set_yticks(range(len(leads)), list(leads))
-    axes.invert_yaxis()
-    axes.set_xlabel(f"ahead of the set as it was found, {task.score} (paired, 95 %)")
-    return figure

@@ -19,7 +19,7 @@ from tf_autodropout.search.ledger import LedgerReader
 from tf_autodropout.search.results.comparison import FOUND, Row, described, leads, verdict
 from tf_autodropout.search.results.curve import CURVE, save_figure
 from tf_autodropout.search.results.finalists import best_trial, rewards_of
-from tf_autodropout.search.results.paired import holm
+from tf_autodropout.search.results.paired import Lead, holm
 from tf_autodropout.search.results.trial_list import HEADINGS, failures, highest, told
 from tf_autodropout.search.results.trial_zero import lead
 from tf_autodropout.visualize import plot, summary
@@ -72,13 +72,7 @@ def write_table(
         "score": score,
         "lower_is_better": lower_is_better,
         "tuning": tuning,
-        "rows": [{"name": row.name, "valid": _as_json(row.valid), "test": _as_json(row.test)} for row in rows],
-        "leads": [
-            {"over": row.name, "mean": mean, "low": low, "high": high, "p": pair.p, "p_holm": adjusted}
-            for row, pair, adjusted in zip(rows[1:], pairs, holm([pair.p for pair in pairs]), strict=True)
-            for mean, low, high in [_as_json((pair.mean, pair.low, pair.high))]
-        ],
-    }
+    } | as_json(rows, pairs)
     write_text(directory / ROWS, json.dumps(document, indent=2, allow_nan=False) + "\n")
     lines = [
         f"# Search on `{config['task']['name']}`",
@@ -89,7 +83,7 @@ def write_table(
         f"| regularization | {score}, mean | standard deviation | validation, mean | seeds | lead over it, 95 % | p | "
         "p, Holm |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
-        *("| " + " | ".join(cells) + " |" for cells in _lines(rows, lower_is_better)),
+        *("| " + " | ".join(cells) + " |" for cells in cells_of(rows, pairs)),
         "",
         "Lead: mean paired difference of the best PatternSet over the same seeds, with a BCa bootstrap interval; p of "
         "the sign-flip test, two-sided, alone and for all opponents together.",
@@ -173,16 +167,38 @@ def print_table(console: Console, rows: Sequence[Row], score: str, lower_is_bett
     table.add_column("regularization", no_wrap=whole, overflow="fold")
     for heading in ("test ± std", "lead over it, 95 %", "p"):
         table.add_column(heading, justify="right", no_wrap=whole, overflow="fold")
-    for name, mean, deviation, _, _, ahead, p, _ in _lines(rows, lower_is_better):  # the rest is in report.md
+    pairs = leads(rows, lower_is_better)
+    for name, mean, deviation, _, _, ahead, p, _ in cells_of(rows, pairs):  # the rest is in report.md
         scores = mean if deviation == "-" else f"{mean} ± {deviation}"
         table.add_row(escape(printable(name)), scores, ahead, p, style="bold" if name == FOUND else None)
     console.print(table)
     console.print(printable(f"{verdict(rows, lower_is_better)} {_how(tuning)}"), markup=False)
 
 
-def _lines(rows: Sequence[Row], lower_is_better: bool) -> list[list[str]]:
-    """The table's lines: name, mean, deviation, validation, seeds, lead, p and p of Holm."""
-    pairs = leads(rows, lower_is_better)
+def as_json(rows: Sequence[Row], pairs: Sequence[Lead]) -> dict[str, Any]:
+    """Returns the rows of a table and the leads of the first one, as JSON types; None stands for what diverged.
+
+    Args:
+        rows: Of the table.
+        pairs: The lead of the first row over each of the others.
+    """
+    return {
+        "rows": [{"name": row.name, "valid": _finite(row.valid), "test": _finite(row.test)} for row in rows],
+        "leads": [
+            {"over": row.name, "mean": mean, "low": low, "high": high, "p": pair.p, "p_holm": adjusted}
+            for row, pair, adjusted in zip(rows[1:], pairs, holm([pair.p for pair in pairs]), strict=True)
+            for mean, low, high in [_finite((pair.mean, pair.low, pair.high))]
+        ],
+    }
+
+
+def cells_of(rows: Sequence[Row], pairs: Sequence[Lead]) -> list[list[str]]:
+    """Returns the lines of a table as texts: name, mean, deviation, validation, seeds, lead, p and p of Holm.
+
+    Args:
+        rows: Of the table.
+        pairs: The lead of the first row over each of the others.
+    """
     lines = [[rows[0].name, *_cells(rows[0]), str(len(rows[0].test)), "", "", ""]]
     for row, pair, adjusted in zip(rows[1:], pairs, holm([pair.p for pair in pairs]), strict=True):
         chances = ["-", "-"] if math.isnan(pair.low) else [f"{pair.p:.3g}", f"{adjusted:.3g}"]
@@ -198,7 +214,7 @@ def _cells(row: Row) -> list[str]:
     return [f"{row.mean:.2f}", deviation, f"{statistics.fmean(row.valid):.2f}"]
 
 
-def _as_json(scores: Sequence[float]) -> list[float | None]:
+def _finite(scores: Sequence[float]) -> list[float | None]:
     return [None if math.isnan(score) else score for score in scores]
 
 

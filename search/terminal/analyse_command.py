@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 from rich.markdown import Markdown
 
+from tf_autodropout.search.engines.temporary_files import temporary_files_in_block
 from tf_autodropout.search.terminal.console import make_console
 from tf_autodropout.search.terminal.quiet import quiet_option, quiet_tensorflow
 from tf_autodropout.search.terminal.words_line import WordsLine
@@ -18,7 +19,7 @@ def analyse(directory: Path, seeds: int, quiet: bool) -> None:
     """Retrain the best PatternSet of the run in DIR with sites left out, moved and made uniform, on paired seeds."""
     console = make_console()
     line = WordsLine(console, quiet)
-    with quiet_tensorflow(), line:
+    with quiet_tensorflow(), line, temporary_files_in_block():
         from tf_autodropout.search.analysis.analyse import PICTURE, TABLE
         from tf_autodropout.search.analysis.analyse import analyse as run_analysis
 
