@@ -14,7 +14,16 @@ from tf_autodropout.patterns.checks import check_int
 from tf_autodropout.search.core import Engine, Observer, Searcher, Task
 from tf_autodropout.search.engines.config import ENGINES, EngineConfig
 from tf_autodropout.search.halving import Halving
-from tf_autodropout.search.ledger import Ledger, check_directory, storage_errors
+from tf_autodropout.search.ledger import (
+    FILE_NAME,
+    Ledger,
+    LedgerError,
+    LedgerReader,
+    check_config,
+    check_directory,
+    storage_errors,
+    stored_config,
+)
 from tf_autodropout.search.loop import BATCH, Observers, search_loop
 from tf_autodropout.search.results import report
 from tf_autodropout.search.results.comparison import Row, compare, opponents_of
@@ -125,6 +134,7 @@ def run(
         "settings": dict(settings or {}),
         "precision": where.precision,
     } | chosen.to_dict()
+    _check_beginning(directory, identity, chosen)
     ledger = Ledger(directory, identity, arguments)
     try:
         if retry_failed:
@@ -221,6 +231,27 @@ def _identity(
         "capacity": chosen.capacity or BATCH,  # the default grows with the engine
         "batch": chosen.updates_after,
     } | ({"halving": judge.describe()} if judge else {})
+
+
+def _check_beginning(directory: Path, identity: dict[str, Any], chosen: SearchConfig) -> None:
+    """Names the option by which a run has begun with other PatternSets; what identifies it has only their number."""
+    stored = stored_config(directory) if (directory / FILE_NAME).exists() else None
+    if stored is None or stored.get("searcher", {}).get("first") == identity["searcher"].get("first"):
+        return
+    rest = [one | {"searcher": one.get("searcher", {}) | {"first": None}} for one in (stored, identity)]
+    check_config(directory, *rest)  # another task, say, tells more
+    reader = LedgerReader(directory)
+    try:
+        before = reader.arguments()
+    finally:
+        reader.close()
+    for name in ("trial_zero", "warm_start"):
+        has, came = before.get(name, False), getattr(chosen, name)
+        if has != came:
+            raise LedgerError(
+                f"Invalid value for '{name}' (--{name.replace('_', '-')}). Expected {has}, with which the run in "
+                f"{directory} has begun. Received: {name}={came}"
+            )
 
 
 def task_identity(task: Task, where: EngineConfig) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes import SPACE, FakeTask
 from tf_autodropout.search import SearchConfig, run
-from tf_autodropout.search.ledger import Ledger, LedgerReader, stored_config
+from tf_autodropout.search.ledger import Ledger, LedgerError, LedgerReader, stored_config
 from tf_autodropout.search.ledger.schema import digest
 from tf_autodropout.search.searchers import RandomSearch, Thompson
 from tf_autodropout.search.tasks.opponents import classics_for
@@ -71,6 +71,27 @@ def test_a_searcher_s_own_batch_and_beginning() -> None:
     assert SearchConfig(trial_zero=True).make(SPACE, 0).describe()["first"] == 3  # no dropout is trial 0
     for config in (SearchConfig(warm_start=False), SearchConfig("random"), SearchConfig(partial(Thompson))):
         assert "first" not in config.make(SPACE, 0).describe()
+
+
+@pytest.mark.parametrize(
+    ("begun", "came", "says"),
+    [
+        ({"trial_zero": True}, {}, r"'trial_zero' \(--trial-zero\). Expected True, .*. Received: trial_zero=False$"),
+        ({}, {"trial_zero": True}, r"'trial_zero' \(--trial-zero\). Expected False, .*. Received: trial_zero=True$"),
+        ({}, {"warm_start": False}, r"'warm_start' \(--warm-start\). Expected True, .*. Received: warm_start=False$"),
+        ({"trial_zero": True}, {"seed": 1}, "its seed is 0, this run's is 1$"),  # what tells more comes first
+    ],
+)
+def test_the_option_that_a_run_has_begun_with_otherwise_is_named(
+    tmp_path: Path, begun: dict, came: dict, says: str
+) -> None:
+    rest = {"finalists": 1, "fresh_seeds": 0}
+    run(FakeTask(), 1, tmp_path, **rest, **begun)  # type: ignore[arg-type]
+    task = FakeTask()
+    with pytest.raises(LedgerError, match=says) as refused:
+        run(task, 1, tmp_path, **rest, **came)  # type: ignore[arg-type]
+    assert "\n" not in str(refused.value)
+    assert task.calls == []
 
 
 def test_a_searcher_may_be_an_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
