@@ -19,6 +19,7 @@ from tf_autodropout.search import EngineConfig, run
 from tf_autodropout.search.children.placement import Placement
 from tf_autodropout.search.children.strategy import STRATEGIES, follows, make_strategy
 from tf_autodropout.search.tasks.pydoc import pydoc_task
+from tf_autodropout.search.terminal import cli
 
 ROOT = Path(__file__).parents[1]
 
@@ -232,4 +233,21 @@ def test_a_process_that_follows_does_not_search(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 1}}))
     with pytest.raises(ValueError, match="trains along with the first worker"):
         run("digits", 2, tmp_path / "run", EngineConfig(strategy="multiworker"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_process_that_follows_is_told_how_to_go_on_without_the_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is on the first worker's machine; 'search' needs nothing of it, and goes on as well."""
+    cluster = {"worker": ["host0:1", "host1:1"]}
+    followed = []
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 1}}))
+    monkeypatch.setattr(cli, "_follow", lambda task, settings, engine, quiet: followed.append((task, settings)))
+    out = str(tmp_path / "run")
+    with pytest.raises(ValueError, match="which has it. Give the command that began it, tf-autodropout search"):
+        cli.cli(["resume", out, "--strategy", "multiworker"], standalone_mode=False)
+    given = ["search", "digits", "--steps", "20", "--strategy", "multiworker", "--out", out]
+    cli.cli(given, standalone_mode=False)
+    assert followed == [("digits", {"steps": 20})]
     assert not (tmp_path / "run").exists()

@@ -11,7 +11,7 @@ import click
 from tf_autodropout.patterns.checks import printable
 from tf_autodropout.search.engines.config import EngineConfig
 from tf_autodropout.search.engines.temporary_files import temporary_files_in_block
-from tf_autodropout.search.ledger import check_directory
+from tf_autodropout.search.ledger import FILE_NAME, check_directory
 from tf_autodropout.search.search_config import SearchConfig
 from tf_autodropout.search.space import GRANULARITIES
 from tf_autodropout.search.tasks.registry import check_task
@@ -89,6 +89,12 @@ def search(
 @place_options
 def resume(directory: Path, trials: int | None, retry_failed: bool, quiet: bool, engine: EngineConfig) -> None:
     """Go on with the search in DIR; everything else is as it was begun, but it may go on elsewhere."""
+    if engine.follows and not (directory / FILE_NAME).exists():
+        raise ValueError(
+            f"{directory} holds no run here: this process trains along with the first worker of its strategy, which "
+            "has it. Give the command that began it, tf-autodropout search TASK with its options, on each of them: it "
+            "goes on as well"
+        )
     arguments = stored_arguments(directory)
     if trials is not None and trials < arguments["trials"]:
         raise ValueError(
