@@ -110,8 +110,9 @@ class AutoDropout:
 
         Raises:
             TypeError: an argument that `Model.fit` does not have.
-            ValueError: something wrong with model, data, objective or sites, before anything is trained. `LedgerError`,
-                a `ValueError`: the directory holds another run.
+            ValueError: something wrong with model, data, objective or sites, a number out of range, before anything is
+                trained. `LedgerError`, a `ValueError`: the directory holds another run.
+            RuntimeError: trainings fail, see `run`; the same lines go on.
         """
         check_verbose(verbose)
         self._targets = y is not None
@@ -134,11 +135,19 @@ class AutoDropout:
 
         Args:
             seed: Seeds its weights, masks and the order of the examples.
+
+        Raises:
+            ValueError: no call of `fit` before, nothing found yet.
+            FloatingPointError: the training diverged.
         """
         return self._fitted_task().retrained(self.best_patterns, seed)
 
     def results(self) -> list[dict[str, Any]]:
-        """Returns a row for each trial, trial 0 first, as `pandas.DataFrame` takes them."""
+        """Returns a row for each trial, trial 0 first, as `pandas.DataFrame` takes them.
+
+        Raises:
+            ValueError: `LedgerError`: the directory holds no run, or a damaged one.
+        """
         reader = LedgerReader(self._directory)
         try:
             zero = reader.evaluation(NAME, 0)
@@ -170,6 +179,7 @@ class AutoDropout:
 
         Raises:
             ValueError: no call of `fit` before, data that `evaluate` cannot take, a number out of range.
+            RuntimeError: a training failed twice; the same call goes on with it.
         """
         task = self._fitted_task()
         check_int("seeds", seeds, 1)

@@ -91,10 +91,11 @@ def run(
     Raises:
         ValueError: an unknown task, setting or searcher, a number out of range. `LedgerError`, a
             `ValueError`: the directory cannot serve this run. Nothing on disk has changed then.
+        TypeError: `choices` that `SearchConfig` does not have.
         NotImplementedError: Keras runs on another backend than TensorFlow.
-        RuntimeError: no trial has finished: all failed or diverged; three trials in a row failed with the same error.
-            `StorageError`, a `RuntimeError`: the
-            disk is full; the same call goes on once there is room.
+        RuntimeError: no trial has finished: all failed or diverged; three trials in a row failed with the same error; a
+            training after the search failed twice. `StorageError`, a `RuntimeError`: the disk is full; the same call
+            goes on once there is room.
 
     Example:
         >>> import tf_autodropout as tad

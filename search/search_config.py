@@ -94,7 +94,11 @@ class SearchConfig:
         return batch_of(self.searcher, BATCH) if isinstance(self.searcher, str) else BATCH
 
     def make(self, space: SearchSpace, seed: int) -> Searcher:
-        """Returns the searcher."""
+        """Returns the searcher.
+
+        Raises:
+            ValueError: a setting that is of the right name, but not of a value that the searcher takes.
+        """
         if not isinstance(self.searcher, str):
             return self.searcher(space, seed)
         searcher = make_searcher(self.searcher, space, seed, self.searcher_settings)
@@ -104,7 +108,11 @@ class SearchConfig:
         return WarmStart(searcher, [tokens for tokens in known if tokens is not None])
 
     def judge(self, seed: int) -> Halving | None:
-        """Returns what says where trials end; None if all are trained to their end."""
+        """Returns what says where trials end; None if all are trained to their end.
+
+        Raises:
+            ValueError: from the constructor already: settings that `Halving` does not have or take.
+        """
         settings = self.halving if isinstance(self.halving, Mapping) else {}
         try:
             return Halving(seed, **settings) if self.halving is not False else None

@@ -1,5 +1,6 @@
 """The layout: one import name, no TensorFlow before it is needed, small files, the two symlinks."""
 
+import ast
 import contextlib
 import importlib
 import os
@@ -95,6 +96,36 @@ def test_no_file_of_the_search_is_over_300_lines():
     lengths = {str(path): len(path.read_text("utf-8").splitlines()) for path in sorted((ROOT / "search").rglob("*.py"))}
     assert len(lengths) > 40
     assert {path: length for path, length in lengths.items() if length > 300} == {}
+
+
+def test_the_search_says_what_it_raises():
+    """Of public functions and classes that check what they are given; commands have their messages on the terminal."""
+    files = [path for path in sorted((ROOT / "search").rglob("*.py")) if path.parent.name != "terminal"]
+    silent, seen = [], 0
+    for path in files:
+        for name, body, documented in _public(ast.parse(path.read_text("utf-8")).body):
+            raises = any(isinstance(node, ast.Raise) and node.exc is not None for node in ast.walk(body))
+            checks = any(
+                isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1].startswith("check_")
+                for node in ast.walk(body)
+            )
+            seen += raises or checks
+            if (raises or checks) and "raises" not in (ast.get_docstring(documented) or "").lower():
+                silent.append(f"{path.relative_to(ROOT)}: {name}")
+    assert seen > 80
+    assert silent == []
+
+
+def _public(nodes, prefix="", of=None):
+    """Names, bodies and what documents them; a class documents what makes it."""
+    for node in nodes:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from _public(node.body, f"{node.name}.", node)
+        elif isinstance(node, ast.FunctionDef):
+            if node.name in ("__init__", "__post_init__"):
+                yield prefix + node.name, node, of
+            elif not node.name.startswith("_"):
+                yield prefix + node.name, node, node
 
 
 def test_tests_are_flat():

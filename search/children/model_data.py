@@ -35,6 +35,9 @@ class ModelData:
         name: What errors call `x`.
         batch_size: Examples per batch of arrays.
         shuffle: Whether arrays are shuffled.
+
+    Raises:
+        ValueError: no data, a generator, which can be read only once, arrays of different numbers of examples or none.
     """
 
     x: Any

@@ -83,7 +83,11 @@ class LedgerReader:
         return [(number, Status(status), reward) for number, status, reward in self._read(query)]
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Returns the trials one after the other as the columns of the file, all from one moment."""
+        """Returns the trials one after the other as the columns of the file, all from one moment.
+
+        Raises:
+            LedgerError: the file is damaged. StorageError: another program has locked it.
+        """
         cursor = self._db.execute("SELECT * FROM trials ORDER BY number")
         names = [column[0] for column in cursor.description]
         while True:

@@ -93,7 +93,12 @@ def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, An
 
 
 def stored_config(directory: Path) -> dict[str, Any] | None:
-    """Reads the config of the run in `directory`, without writing; None if it was not begun."""
+    """Reads the config of the run in `directory`, without writing; None if it was not begun.
+
+    Raises:
+        LedgerError: there is no run, or one that this version cannot read, or what is there is damaged.
+        StorageError: another program has locked the file.
+    """
     path = directory / FILE_NAME
     if not path.exists():
         raise LedgerError(f"{directory} holds no run (no {FILE_NAME})")

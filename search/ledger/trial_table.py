@@ -105,6 +105,7 @@ class TrialTable(Document):
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any], where: str = "document") -> "TrialTable":
+        """Makes it from what `to_dict` returned; raises `DocumentError`, a `ValueError`, for anything else."""
         check_fields(fields, _FIELDS, where)
         if fields["space_version"] != SPACE_VERSION:
             received = fields["space_version"]

@@ -18,6 +18,9 @@ class Setting:
     Args:
         value: The number, or the name.
         source: `"paper"`, `"public: ..."` with repository and file, or `"ours: ..."` with the reason.
+
+    Raises:
+        ValueError: a source of another form.
     """
 
     value: Any

@@ -65,6 +65,9 @@ def uda_training(
         noise: As for `image_training`.
         patterns: As for `image_training`.
         seed: As for `image_training`; it chooses the labels as well.
+
+    Raises:
+        ValueError: as `image_training`; images that are too many to choose labels from in memory.
     """
     whole = open_images(data, data_dir, plan, seed=0)
     if plan.get("labelled_data"):

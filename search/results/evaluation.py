@@ -70,6 +70,9 @@ def work_through(
         engine: No trial may be there.
         works: What to do.
         started: Called with the place of each work that begins.
+
+    Raises:
+        TypeError: the engine gave something else than an `Outcome`.
     """
 
     def submit(place: int) -> None:

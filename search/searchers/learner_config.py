@@ -21,6 +21,9 @@ class LearnerConfig:
         epochs: Ours: gradient steps of an update, 1 in the paper; from the second on its trials are off-policy, which
             the importance weights correct.
         replay: Ours: number of the newest earlier trials that every gradient step sees again, 0 for none.
+
+    Raises:
+        ValueError: something that is not a number, or one out of range.
     """
 
     learning_rate: float = 0.001

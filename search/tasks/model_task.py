@@ -47,8 +47,7 @@ class ModelTask:
         steps: Training steps of a trial, instead of `epochs`.
         sample_weight: Weights of the training examples, for arrays.
         start: `"fresh"` or `"weights"`, see `model`; None for the one that fits the model.
-        sites: Where patterns may go: names, globs, kinds (`"ffn"`) or classes of layers, see `tad.sites`; None for all
-            recommended ones.
+        sites: See `tad.sites`: names, globs, kinds (`"ffn"`) or classes of layers; None for all recommended ones.
         granularity: See `SearchSpace`; None for `"layer"`, with more than 12 sites `"stage"`.
         keep_dropout: False takes out what the model has of Keras' Dropout layers.
         name: What the search calls it.
@@ -57,7 +56,8 @@ class ModelTask:
 
     Raises:
         TypeError: an argument that `fit` does not have.
-        ValueError: a model that is not compiled, no validation data, an unknown metric, no sites, a bad number.
+        ValueError: no validation data, data that `fit` cannot take, a bad number; from `child`, `space` and `objective`
+            a model that is not compiled, or has no such sites or metric.
 
     Example:
         >>> import keras, numpy as np
@@ -147,7 +147,7 @@ class ModelTask:
 
     @cached_property
     def child(self) -> ModelChild:
-        """The child, built at first use; its step is compiled by the first trial."""
+        """The child, built at first use, raising as `build` does; its step is compiled by the first trial."""
         model = self.build()
         self.own_dropout = own_dropout(model, self._keep_dropout)
         self._places = ModelSites(model, self._sites)
@@ -163,7 +163,7 @@ class ModelTask:
 
     @cached_property
     def objective(self) -> Objective:
-        """What is maximized, and how."""
+        """What is maximized, and how; raises `ValueError` for a metric that the model does not have."""
         scores = self._evaluate(self._valid, self.child, steps=1)
         return Objective.of(self._wanted, first_metric_first(list(scores), self.child.model.get_compile_config()))
 
@@ -179,6 +179,7 @@ class ModelTask:
         return self._trained(patterns, seed, rungs, unheard)
 
     def test(self, opponent: Opponent, seed: int, progress: Progress = unheard) -> Result:
+        """See `Task.test`; raises `ValueError` without test data."""
         if self.test_data is None:
             raise ValueError("Expected 'test_data' for scores on it.")
         child = self._child_for(opponent)
@@ -199,7 +200,6 @@ class ModelTask:
 
     def describe(self) -> dict[str, Any]:
         model = self.child.model
-        own = {"own_dropout": self.own_dropout} if self.own_dropout else {}
         return {
             "name": self.name,
             "model": type(self._model).__name__ if self._is_model else getattr(self._model, "__name__", "function"),
@@ -210,10 +210,10 @@ class ModelTask:
             "fit": self._described,
             "steps": self._steps,
             "data": [self._train.describe(), self._valid.describe()],
-        } | own
+        } | ({"own_dropout": self.own_dropout} if self.own_dropout else {})
 
     def retrained(self, patterns: PatternSet, seed: int) -> keras.Model:
-        """Returns a model of the user's own with a PatternSet in it, trained as a trial is.
+        """Returns a model of the user's own with a PatternSet in it, trained as a trial is; raises as `train`.
 
         Args:
             patterns: By the search's names of the sites.

@@ -26,6 +26,9 @@ class TabularTask:
         table: Real trials.
         noise: Standard deviation of what is added to the reward of a training, in units of the reward;
             the spread that another seed would give; no reward falls below 0. `test` is without it.
+
+    Raises:
+        ValueError: a noise below 0.
     """
 
     table: TrialTable = field(repr=False)

@@ -36,6 +36,9 @@ class TextTask(ChildTask):
         hidden_dim: Features per token.
         num_heads: Attention heads per layer.
         learning_rate: Peak of Adam's cosine decay.
+
+    Raises:
+        ValueError: a batch size below 1, or above the number of training sequences.
     """
 
     METRIC: ClassVar[str] = "valid_perplexity"

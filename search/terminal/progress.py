@@ -33,6 +33,9 @@ class ProgressLine(Observer):
         total: Number of trials of the run.
         verbose: As in Keras: 0 nothing, 1 and "auto" the line, 2 a line for each training everywhere.
         clock: Seconds.
+
+    Raises:
+        ValueError: another `verbose`.
     """
 
     def __init__(

@@ -48,7 +48,7 @@ def report(directory: Path, html: bool, out: Path | None, watch: float | None, q
 
 
 def print_report(console: Console, directory: Path) -> None:
-    """Prints the state of the run in a directory."""
+    """Prints the state of the run in a directory; raises `ValueError` if it holds none."""
     config = stored_config(directory)
     if config is None:
         raise ValueError(f"{directory} holds no run")
