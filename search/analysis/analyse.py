@@ -18,7 +18,7 @@ from tf_autodropout.search.engines.config import EngineConfig
 from tf_autodropout.search.ledger import Ledger, LedgerError, check_config, digest, storage_errors, stored_config
 from tf_autodropout.search.results.comparison import Row, leads, scored
 from tf_autodropout.search.results.curve import save_figure
-from tf_autodropout.search.results.finalists import contenders
+from tf_autodropout.search.results.finalists import acting, contenders
 from tf_autodropout.search.results.report import BEST, as_json
 from tf_autodropout.search.run_search import task_identity
 from tf_autodropout.search.tasks.registry import make_task
@@ -85,7 +85,7 @@ def _analyse(
         space = task.space
     check_config(directory, {"task": config["task"]}, {"task": task_identity(task, where)})
     best = [trial.patterns for trial in contenders(ledger, _BEST)]
-    every = list(dict.fromkeys(trial.patterns for trial in ledger.trials() if trial.reward is not None))
+    every = list(dict.fromkeys(acting(trial.patterns) for trial in ledger.trials() if trial.reward is not None))
     common = in_common(best, every, space)
     found = PatternSet.load(directory / BEST)
     sets = variations(found, space)

@@ -67,7 +67,7 @@ def best_trial(ledger: LedgerReader, finalists: int) -> tuple[Trial, float] | No
 
 def contenders(ledger: LedgerReader, finalists: int) -> list[Trial]:
     """Returns the trials with the highest rewards, each PatternSet once, whatever it says of a pattern of size 0."""
-    distinct = {_acting(trial.patterns): trial for trial in reversed(ledger.top(_LOOK * finalists))}
+    distinct = {acting(trial.patterns): trial for trial in reversed(ledger.top(_LOOK * finalists))}
     return sorted(distinct.values(), key=lambda trial: (-(trial.reward or 0.0), trial.number))[:finalists]
 
 
@@ -84,7 +84,8 @@ def rewards_of(ledger: LedgerReader, trial: Trial) -> list[float]:
     return [reward for reward in earned if reward is not None] or [trial.reward]
 
 
-def _acting(patterns: PatternSet) -> PatternSet:
+def acting(patterns: PatternSet) -> PatternSet:
+    """Returns a PatternSet without its patterns that drop nothing: equal ones train alike."""
     return PatternSet({site: pattern for site, pattern in patterns.items() if not pattern.is_identity})
 
 
