@@ -12,7 +12,7 @@ from tf_autodropout.patterns.document import write_text
 from tf_autodropout.patterns.seeding import site_seed
 from tf_autodropout.search.analysis.common import in_common
 from tf_autodropout.search.analysis.table import picture, table
-from tf_autodropout.search.analysis.variations import variations
+from tf_autodropout.search.analysis.variations import FOUND, variations
 from tf_autodropout.search.core import Engine, Opponent, Task
 from tf_autodropout.search.engines.config import EngineConfig
 from tf_autodropout.search.ledger import Ledger, LedgerError, check_config, digest, storage_errors, stored_config
@@ -102,7 +102,7 @@ def _analyse(
     document = {"score": task.score, "lower_is_better": task.lower_is_better} | as_json(rows, pairs)
     document["patterns"] = {name: json.loads(patterns.to_json()) for name, patterns in sets.items()}
     write_text(directory / SCORES, json.dumps(document, indent=2, allow_nan=False) + "\n")
-    write_text(directory / TABLE, table(title, task.score, sets, rows, pairs, space, common, counted))
+    write_text(directory / TABLE, table(title, task.score, sets[FOUND], rows, pairs, space, common, counted))
     save_figure(picture(title, task.score, rows, pairs), directory / PICTURE)
     return {row.name: list(row.test) for row in rows}
 

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
@@ -20,7 +20,7 @@ _SURE, _OPEN = "C0", "0.55"  # colours of a lead beyond chance, and of one that 
 def table(
     title: str,
     score: str,
-    sets: Mapping[str, PatternSet],
+    found: PatternSet,
     rows: Sequence[Row],
     pairs: Sequence[Lead],
     space: SearchSpace,
@@ -32,23 +32,22 @@ def table(
     Args:
         title: Of which run and which PatternSet.
         score: What the test scores are.
-        sets: The PatternSet as it was found, and its variations.
-        rows: Their scores, in the same order.
+        found: The best PatternSet, without patterns that drop nothing.
+        rows: Scores of the PatternSet as it was found, and of its variations.
         pairs: The lead of the first row over each of the others.
         space: Of the search.
         common: What the best PatternSets have in common.
         counted: How many those are, of how many.
     """
-    found = next(iter(sets.values()))
     lines = [
         f"# {title}",
         "",
-        f"| variation | sites | {score} | lead over it, 95 % | p | p, Holm |",
-        "|---|---:|---:|---:|---:|---:|",
+        f"| variation | {score} | lead over it, 95 % | p | p, Holm |",
+        "|---|---:|---:|---:|---:|",
     ]
     for name, mean, deviation, _, _, ahead, p, adjusted in cells_of(rows, pairs):
         scores = mean if deviation == "-" else f"{mean} ± {deviation}"
-        lines.append(f"| {name} | {len(sets[name])} | {scores} | {ahead} | {p} | {adjusted} |")
+        lines.append(f"| {name} | {scores} | {ahead} | {p} | {adjusted} |")
     lines += [
         "",
         "Lead: mean paired difference over the same seeds, with a BCa bootstrap interval; above 0 the PatternSet as it "
