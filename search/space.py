@@ -1,8 +1,8 @@
 """What the controller decides: tokens for each group of sites, and how they become a PatternSet.
 
-The grids are ours: the paper's are in an appendix that is not public. Sizes and strides of
-ConvNets are fractions of the map's smaller side, so that one decision fits sites of different
-resolution; a fraction above zero is at least one cell.
+The grids, `GRID` of each class of patterns, are ours: the paper's are in an appendix that is not public. Sizes and
+strides of ConvNets are fractions of the map's smaller side, so that one decision fits sites of different resolution; a
+fraction above zero is at least one cell.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
