@@ -71,7 +71,7 @@ def wide_resnet(
     def drop(site: str, x: Any, on_skip: bool = False) -> Any:
         where = "skip" if on_skip else "main"
         pattern = chosen.get(site, ConvPattern())
-        if not mutable and (pattern.is_identity or (on_skip and not getattr(pattern, "residual", False))):
+        if not mutable and (pattern.is_identity or (on_skip and not pattern.residual)):
             return x
         layer = PatternDropout(
             pattern,

@@ -1,13 +1,12 @@
 """What the controller decides: tokens for each group of sites, and how they become a PatternSet.
 
-The grids are ours: the paper's are in an appendix that is not public. Sizes and strides of
-ConvNets are fractions of the map's smaller side, so that one decision fits sites of different
-resolution; a fraction above zero is at least one cell.
+The grids, `GRID` of each class of patterns, are ours: the paper's are in an appendix that is not public. Sizes and
+strides of ConvNets are fractions of the map's smaller side, so that one decision fits sites of different resolution; a
+fraction above zero is at least one cell.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -18,28 +17,7 @@ from tf_autodropout.patterns import ConvPattern, Pattern, PatternSet, Site, Tran
 SPACE_VERSION = 2  # 2: the phase of a TransformerPattern's blocks is uniform (1: the first tokens were dropped less)
 GRANULARITIES = ("layer", "block", "stage", "network")
 
-# Fig. 3's eight tokens. Sizes and strides: fractions of the map's smaller side.
-CONV_GRID: dict[str, tuple[Any, ...]] = {
-    "size": (0.0, 1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2),
-    "stride": (0.0, 1 / 16, 1 / 8, 1 / 4, 1 / 2),
-    "repeat": (1, 2, 3, 4),
-    "rotate": (0.0, 15.0, 30.0, 45.0, 60.0, 75.0),
-    "shear_x": (0.0, 0.25, 0.5, 0.75),
-    "shear_y": (0.0, 0.25, 0.5, 0.75),
-    "share_c": (False, True),
-    "residual": (False, True),
-}
-# Fig. 4's tokens and a rate. Sizes and strides: tokens; "all" is the length of the sequence.
-TRANSFORMER_GRID: dict[str, tuple[Any, ...]] = {
-    "size": (0, 1, 2, 4, 8, "all"),
-    "stride": (0, 1, 2, 4, 8),
-    "share_t": (False, True),
-    "share_c": (False, True),
-    "rate": (0.05, 0.1, 0.2, 0.3, 0.4),
-}
-
-
-_OF_PLANES = ("rotate", "shear_x", "shear_y")  # maps of one axis cannot be turned
+CONV_GRID, TRANSFORMER_GRID = ConvPattern.GRID, TransformerPattern.GRID
 
 
 @dataclass(frozen=True)
@@ -144,7 +122,11 @@ class SearchSpace:
                 )
             chosen.setdefault(decision.group, {})[decision.token] = decision.values[token]
         return PatternSet(
-            {site.name: _pattern(site, chosen[group]) for group, sites in self.groups.items() for site in sites}
+            {
+                site.name: site.kind.decided(chosen[group], site.sizes)
+                for group, sites in self.groups.items()
+                for site in sites
+            }
         )
 
     def takes(self, patterns: Mapping[str, Pattern]) -> bool:
@@ -168,15 +150,15 @@ class SearchSpace:
 
     def _encoded(self, sites: Sequence[Site], patterns: Sequence[Pattern]) -> list[int] | None:
         """The tokens of one group: those that, each by itself, give the first site what its pattern has."""
-        grid, wanted = _grid(sites[0]), [_of_length(p, site) for p, site in zip(patterns, sites, strict=True)]
-        chosen = {token: values[0] for token, values in grid.items()}
+        grid, wanted = _grid(sites[0]), [p.within(site.sizes) for p, site in zip(patterns, sites, strict=True)]
+        chosen, decided = {token: values[0] for token, values in grid.items()}, sites[0].kind.decided
         for token, values in grid.items() if not wanted[0].is_identity else ():
-            made = [getattr(_pattern(sites[0], chosen | {token: value}), token) for value in values]
+            made = [getattr(decided(chosen | {token: value}, sites[0].sizes), token) for value in values]
             if getattr(wanted[0], token, None) not in made:
                 return None
             chosen[token] = values[made.index(getattr(wanted[0], token))]
         for site, pattern in zip(sites, wanted, strict=True):
-            made_here = _pattern(site, chosen)
+            made_here = site.kind.decided(chosen, site.sizes)
             if made_here != pattern and not (made_here.is_identity and pattern.is_identity):
                 return None
         return [values.index(chosen[token]) for token, values in grid.items()]
@@ -196,7 +178,7 @@ class SearchSpace:
         described: dict[str, Any] = {
             "version": SPACE_VERSION,
             "granularity": self.granularity,
-            "kind": self.sites[0].kind.__name__,
+            "kind": self.sites[0].kind.TYPE,
             "sites": {site.name: list(site.shape) for site in self.sites},
             "grid": {token: list(values) for token, values in self.grid.items()},
         }
@@ -213,32 +195,9 @@ class SearchSpace:
 
 def _kind(site: Site) -> str:
     """What tells sites apart that cannot share a decision."""
-    axes = len(site.shape) - 1
-    return site.kind.__name__ + (f" {axes}D" if site.kind is ConvPattern and axes != 2 else "")
+    axes = len(site.sizes)
+    return site.kind.TYPE + (f" {axes}D" if site.kind.ON_MAPS and axes != 2 else "")
 
 
 def _grid(site: Site) -> dict[str, tuple[Any, ...]]:
-    if site.kind is not ConvPattern:
-        return TRANSFORMER_GRID
-    if len(site.shape) > 2:
-        return CONV_GRID
-    return {token: values for token, values in CONV_GRID.items() if token not in _OF_PLANES}
-
-
-def _pattern(site: Site, values: dict[str, Any]) -> ConvPattern | TransformerPattern:
-    if site.kind is ConvPattern:
-        side = min(site.shape[:-1])
-        return ConvPattern(**(values | {name: cells(values[name], side) for name in ("size", "stride")}))
-    return TransformerPattern(**(values | {"size": site.shape[0] if values["size"] == "all" else values["size"]}))
-
-
-def _of_length(pattern: Pattern, site: Site) -> Pattern:
-    """A pattern over the whole sequence with the length that a space writes for it."""
-    if isinstance(pattern, TransformerPattern) and pattern.size >= site.shape[0]:
-        return replace(pattern, size=site.shape[0])
-    return pattern
-
-
-def cells(fraction: float, side: int) -> int:
-    """Returns the cells of a fraction of a side, half up; at least one unless the fraction is zero."""
-    return max(1, math.floor(fraction * side + 0.5)) if fraction else 0
+    return site.kind.grid(len(site.sizes))

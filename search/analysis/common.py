@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tf_autodropout.patterns import ConvPattern, Pattern, PatternSet, Site, TransformerPattern
+from tf_autodropout.patterns import Pattern, PatternSet, Site
 from tf_autodropout.search.space import SearchSpace
 
 
@@ -43,23 +43,7 @@ def resembles(pattern: Pattern, site: Site) -> str:
         >>> resembles(tad.members.variational_dropout(0.2), tad.sites(tad.models.transformer_lm(50, 8)).as_sites()[0])
         'Variational Dropout'
     """
-    if pattern.is_identity:
-        return "nothing"
-    if isinstance(pattern, TransformerPattern):
-        whole = pattern.share_t and pattern.size >= site.shape[0]
-        if whole or pattern.size == 1 or not pattern.share_t:
-            if pattern.stride and not whole:
-                return "runs of tokens"
-            if whole:
-                return "DropPath" if pattern.share_c else "Variational Dropout"
-            return "Word Dropout" if pattern.share_c else "Dropout"
-        return "runs of tokens"
-    if isinstance(pattern, ConvPattern):
-        size = pattern.size
-        if isinstance(size, int) and size >= max(site.shape[:-1]):
-            return "DropPath" if pattern.share_c else "Spatial Dropout"
-        return "DropBlock" if pattern.repeat == 1 else "several blocks"
-    return "DropBlock"
+    return "nothing" if pattern.is_identity else pattern.classic(site.sizes)
 
 
 def in_common(best: Sequence[PatternSet], others: Sequence[PatternSet], space: SearchSpace) -> list[Common]:

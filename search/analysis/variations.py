@@ -81,13 +81,12 @@ def _uniform(acting: dict[str, Pattern], space: SearchSpace) -> dict[str, Patter
 
 
 def _side(site: Site) -> int:
-    return min(site.shape[:-1])
+    return min(site.sizes)
 
 
 def _shape(pattern: Pattern, site: Site) -> Any:
-    return replace(pattern, size=1) if getattr(pattern, "size", 0) else pattern, _share(pattern, site)  # type: ignore
+    return replace(pattern, size=1) if pattern.size else pattern, _share(pattern, site)  # type: ignore
 
 
 def _share(pattern: Pattern, site: Site) -> Any:
-    size = getattr(pattern, "size", 0)
-    return round(size / _side(site), 1) if isinstance(size, int) else size
+    return round(pattern.size / _side(site), 1) if isinstance(pattern.size, int) else pattern.size

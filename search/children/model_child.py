@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tf_autodropout.layers import PatternDropout, assign_patterns, pattern_layers, site_seed
 from tf_autodropout.layers.recording import recording
-from tf_autodropout.patterns import ConvPattern, PatternSet
+from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.children.model_data import ModelData
 from tf_autodropout.search.children.model_state import ModelState
 from tf_autodropout.search.children.random_states import set_random_states
@@ -144,7 +144,7 @@ def _shape(layer: PatternDropout, shape: tuple[int, ...]) -> tuple[int, ...]:
     """`(H, W, C)` of maps, `(T, C)` of tokens with whatever else there is, without the batch."""
     if len(shape) == 2:
         return (1, shape[1])
-    if isinstance(layer.pattern, ConvPattern):
+    if layer.pattern.ON_MAPS:
         return shape[1:] if layer.data_format == "channels_last" else (*shape[2:], shape[1])
     others = [size for axis, size in enumerate(shape) if axis not in (0, layer.token_axis)]
     return (shape[layer.token_axis], int(np.prod(others)))

@@ -1,8 +1,6 @@
 """How much a pattern drops, nearly: one number that models of the reward understand."""
 
-import math
-
-from tf_autodropout.patterns import ConvPattern, Pattern, Site, TransformerPattern
+from tf_autodropout.patterns import Pattern, Site
 
 
 def dropped_share(site: Site, pattern: Pattern) -> float:
@@ -19,13 +17,4 @@ def dropped_share(site: Site, pattern: Pattern) -> float:
         >>> dropped_share(site, tad.TransformerPattern(size=2, stride=2, rate=0.4))
         0.2
     """
-    if pattern.is_identity:
-        return 0.0
-    if isinstance(pattern, TransformerPattern):
-        length = site.shape[0]
-        affected = 1.0 if pattern.size >= length else pattern.size / max(1, pattern.size + pattern.stride)
-    else:
-        assert isinstance(pattern, ConvPattern)
-        sizes = pattern.sizes(len(site.shape) - 1)
-        affected = math.prod(min(1.0, pattern.repeat * int(a) / b) for a, b in zip(sizes, site.shape, strict=False))
-    return affected * pattern.rate
+    return 0.0 if pattern.is_identity else pattern.share(site.sizes)

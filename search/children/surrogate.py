@@ -6,8 +6,7 @@ import numpy as np
 from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.model_selection import KFold, cross_val_predict
 
-from tf_autodropout.patterns import ConvPattern, PatternSet, Site, TransformerPattern
-from tf_autodropout.patterns.pattern import Pattern
+from tf_autodropout.patterns import Pattern, PatternSet, Site
 from tf_autodropout.search.children.share import dropped_share
 
 _FOLDS = 5
@@ -93,11 +92,7 @@ def _model() -> GradientBoostingRegressor:
 def _features(site: Site, pattern: Pattern | None) -> list[float]:
     """The share of cells or tokens dropped, nearly, and all fields; zeros for the identity."""
     pattern = pattern or site.kind()
-    if isinstance(pattern, TransformerPattern):
-        sizes = [min(pattern.size, site.shape[0])]
-    else:
-        assert isinstance(pattern, ConvPattern)
-        sizes = [int(size) for size in pattern.sizes(len(site.shape) - 1)]
+    sizes = pattern.within(site.sizes).sizes(len(site.sizes))
     others = [value for name, value in vars(pattern).items() if name != "size"]
     row = [dropped_share(site, pattern), *map(float, sizes), *map(float, others)]
     return [0.0] * len(row) if pattern.is_identity else row

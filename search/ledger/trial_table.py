@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tf_autodropout.patterns import ConvPattern, Site, TransformerPattern
+from tf_autodropout.patterns import Site
 from tf_autodropout.patterns.document import Document, DocumentError, check_fields
+from tf_autodropout.patterns.kinds import SEARCHED
 from tf_autodropout.search.core import Status, Trial
 from tf_autodropout.search.ledger import LedgerReader, stored_config
 from tf_autodropout.search.space import SPACE_VERSION, SearchSpace
 
-_KINDS = {kind.__name__: kind for kind in (ConvPattern, TransformerPattern)}
 _FIELDS = {"space_version", "sites", "tokens", "rewards", "provenance"}
 
 
@@ -75,11 +75,11 @@ class TrialTable(Document):
                 f"{directory}: expected finished trials of space version {SPACE_VERSION}. "
                 f"Received: {len(trials)} of version {space['version']}"
             )
-        if space["kind"] not in _KINDS:
+        if space["kind"] not in SEARCHED:
             raise ValueError(
                 f"{directory}: expected sites of one kind. Received: {sorted(set(space['kinds'].values()))}"
             )
-        kind = _KINDS[space["kind"]]
+        kind = SEARCHED[space["kind"]]
         named = [Site(name, kind, tuple(shape), "", "") for name, shape in space["sites"].items()]
         # The config's sites are in no order; the tokens are in that of the network.
         sites = tuple(sorted((_grouped(site, trials) for site in named), key=lambda site: int(site.stage)))
@@ -112,7 +112,7 @@ class TrialTable(Document):
             raise DocumentError(f"{where}: field 'space_version': expected {SPACE_VERSION}. Received: {received!r}")
         try:
             sites = tuple(
-                Site(name, _KINDS[site["kind"]], tuple(site["shape"]), site["group"], site["group"])
+                Site(name, SEARCHED[site["kind"]], tuple(site["shape"]), site["group"], site["group"])
                 for name, site in fields["sites"].items()
             )
             tokens = tuple(tuple(map(int, row.split())) for row in fields["tokens"])

@@ -157,14 +157,21 @@ def _pattern(text: str, sizes: tuple[int, ...]) -> list[Any] | None:
     if pattern.is_identity:
         return None
     pattern = pattern.resolve(sizes)
-    if isinstance(pattern, ConvPattern):
-        lengths = list(pattern.sizes(len(sizes))), list(pattern.strides(len(sizes)))
-        turn = [pattern.rotate, pattern.shear_x, pattern.shear_y]
-        return ["map", *lengths, pattern.repeat, turn, int(pattern.share_c), pattern.rate, words]
-    if isinstance(pattern, TransformerPattern):
-        flags = int(pattern.share_t), int(pattern.share_c)
-        return ["tokens", pattern.size, pattern.stride, *flags, pattern.rate, words]
-    return ["other", words]
+    drawn = _DRAWN.get(pattern.TYPE)
+    return [*drawn(pattern, len(sizes)), words] if drawn else ["other", words]
+
+
+def _on_map(pattern: Any, axes: int) -> list[Any]:
+    lengths = list(pattern.sizes(axes)), list(pattern.strides(axes))
+    turn = [pattern.rotate, pattern.shear_x, pattern.shear_y]
+    return ["map", *lengths, pattern.repeat, turn, int(pattern.share_c), pattern.rate]
+
+
+def _on_tokens(pattern: Any, axes: int) -> list[Any]:
+    return ["tokens", pattern.size, pattern.stride, int(pattern.share_t), int(pattern.share_c), pattern.rate]
+
+
+_DRAWN = {ConvPattern.TYPE: _on_map, TransformerPattern.TYPE: _on_tokens}  # by `masks.js`
 
 
 def _decisions(space: dict[str, Any]) -> list[dict[str, Any]]:

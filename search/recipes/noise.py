@@ -66,7 +66,7 @@ def add_noise(network: keras.Model, noise: str, plan: _Plan, patterns: PatternSe
     return regularize(network, chosen, seed, in_place=True, schedule=schedule)
 
 
-def transformer_noise(noise: str, plan: _Plan, patterns: PatternSet | None) -> dict[str, TransformerPattern]:
+def transformer_noise(noise: str, plan: _Plan, patterns: PatternSet | None) -> dict[str, Any]:
     """Returns the patterns by role of a classic, for the builders of Transformers.
 
     Args:
@@ -88,14 +88,12 @@ def transformer_noise(noise: str, plan: _Plan, patterns: PatternSet | None) -> d
                 f"Expected patterns at the roles {', '.join(TRANSFORMER_SITES)}, found on a Transformer. "
                 f"Received: {', '.join(others[:5])}"
             )
-        return {site: pattern for site, pattern in (patterns or {}).items() if isinstance(pattern, TransformerPattern)}
+        return {site: pattern for site, pattern in (patterns or {}).items() if not pattern.ON_MAPS}
     if noise == "dropout":
         inside = {"softmax": members.dropout(plan["attention_rate"])} if plan.get("attention_rate") else {}
         return {site: members.dropout(rate) for site in _BRANCHES} | inside
     if noise == "variational_dropout":
         return {site: members.variational_dropout(rate) for site in _BRANCHES}
     if noise == "drop_path":
-        path = members.drop_path(rate, TransformerPattern)
-        assert isinstance(path, TransformerPattern)
-        return dict.fromkeys(_BRANCHES, path)
+        return dict.fromkeys(_BRANCHES, members.drop_path(rate, TransformerPattern))
     raise ValueError(f"Invalid value for 'noise'. Expected a noise of Transformers. Received: noise={noise!r}")

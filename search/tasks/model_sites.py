@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from tf_autodropout.patterns import ConvPattern, Pattern, Site
+from tf_autodropout.patterns import Pattern, Site
 from tf_autodropout.patterns.checks import invalid
 from tf_autodropout.search.children.model_names import stable_names
 from tf_autodropout.surgery.survey import survey
@@ -62,7 +62,7 @@ class ModelSites:
         found = []
         for name, own in self.own_names.items():
             site, parts = self._sites[name]
-            single = site.pattern_type is ConvPattern and max(shapes.get(own, (1, 1))[:-1]) == 1
+            single = site.pattern_type.ON_MAPS and max(shapes.get(own, (1, 1))[:-1]) == 1
             if own in shapes and not single:
                 found.append(Site(name, site.pattern_type, shapes[own], *parts))
         return tuple(found)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tf_autodropout.patterns import ConvPattern, Pattern, PatternSet, Site, TransformerPattern, members
+from tf_autodropout.patterns.extent import portion
 from tf_autodropout.search.core import Opponent
-from tf_autodropout.search.space import cells
 
 # The usual rates first: a small budget tries these.
 RATES = (0.1, 0.2, 0.05, 0.3, 0.15, 0.4, 0.025, 0.25, 0.5, 0.6)
@@ -75,8 +75,8 @@ def classics_for(sites: Sequence[Site], branch_ends: Sequence[str] = (), any_pat
         Huang et al., Deep Networks with Stochastic Depth, ECCV 2016, Equation 4; Ghiasi et al., DropBlock, NeurIPS
         2018, Section 3; for the others see `tad.members`.
     """
-    maps = [site for site in sites if site.kind is ConvPattern]
-    tokens = [site for site in sites if site.kind is TransformerPattern]
+    maps = [site for site in sites if site.kind.ON_MAPS]
+    tokens = [site for site in sites if not site.kind.ON_MAPS]
     usual = [site for site in tokens if site.name in _USUAL] or tokens
     ends = [site for site in maps if site.name in branch_ends]
     within = ends or maps  # a Wide ResNet has its Dropout inside the branches
@@ -107,9 +107,9 @@ def known_patterns(sites: Sequence[Site]) -> list[PatternSet]:
     Args:
         sites: The sites of the network.
     """
-    maps = [site for site in sites if site.kind is ConvPattern]
+    maps = [site for site in sites if site.kind.ON_MAPS]
     blocks = [
-        {site.name: ConvPattern(size=cells(1 / part, min(site.shape[:-1]))) for site in maps}
+        {site.name: ConvPattern(size=portion(1 / part, min(site.sizes))) for site in maps}
         for part in (2 * _BLOCK, _BLOCK)
     ]
     classics = [classic.everywhere(RATES[0]).patterns for classic in classics_for(sites)]
@@ -118,11 +118,11 @@ def known_patterns(sites: Sequence[Site]) -> list[PatternSet]:
 
 def _dropout(site: Site, rate: float) -> Pattern:
     """On maps a DropBlock of single cells, which is Dropout."""
-    return members.dropout(rate) if site.kind is TransformerPattern else members.drop_block(1, rate)
+    return members.drop_block(1, rate) if site.kind.ON_MAPS else members.dropout(rate)
 
 
 def _drop_block(site: Site, rate: float) -> Pattern:
-    return members.drop_block(max(1, min(site.shape[:-1]) // _BLOCK), rate)
+    return members.drop_block(max(1, min(site.sizes) // _BLOCK), rate)
 
 
 def _by_name(sites: Sequence[Site]) -> dict[str, tuple[Site, ...]]:

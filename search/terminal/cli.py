@@ -240,14 +240,14 @@ def _follow(task: str, settings: dict[str, Any], engine: EngineConfig, quiet: bo
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seeds the masks.")
 def plot(file: Path, out: Path | None, side: int, seed: int) -> None:
     """Draw the masks of each site of a saved PatternSet, such as best.json."""
-    from tf_autodropout.patterns import MapPattern, PatternSet
+    from tf_autodropout.patterns import PatternSet
 
     patterns = PatternSet.load(file)
     target = out or file.with_suffix(".png")
     if not target.parent.is_dir() or target.suffix not in (".png", ".pdf", ".svg"):
         raise ValueError(f"cannot write to {target}: expected a .png, .pdf or .svg in a directory that exists")
     shapes: dict[str, Any] = {
-        site: (side, side, 1) if isinstance(pattern, MapPattern) else (side, side) for site, pattern in patterns.items()
+        site: (side, side, 1) if pattern.ON_MAPS else (side, side) for site, pattern in patterns.items()
     }
     named = patterns.provenance.get("sites")
     for site, shape in named.items() if isinstance(named, dict) else ():

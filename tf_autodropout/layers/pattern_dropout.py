@@ -26,10 +26,11 @@ from tf_autodropout.masks import (
     seed_word,
 )
 from tf_autodropout.masks.backend import Tensor, xp
+from tf_autodropout.masks.encoding import InVariable
+from tf_autodropout.masks.kinds import MASK_KINDS, Values, kind_for
 from tf_autodropout.masks.layout import MapLayout
-from tf_autodropout.masks.values import InVariable, Values, at_step
+from tf_autodropout.masks.values import at_step
 from tf_autodropout.patterns import (
-    MapPattern,
     Pattern,
     PatternSet,
     Schedule,
@@ -37,7 +38,7 @@ from tf_autodropout.patterns import (
     pattern_to_dict,
 )
 from tf_autodropout.patterns.checks import check_bool, check_int, check_rate, shown
-from tf_autodropout.patterns.drop_block_pattern import DropBlockPattern
+from tf_autodropout.patterns.kinds import KINDS
 from tf_autodropout.patterns.strength import map_pattern, token_pattern
 
 _KEPT = 4096  # encoded patterns
@@ -263,14 +264,7 @@ class PatternDropout(keras.layers.Layer):
 
     def _warn_if_silent(self) -> None:
         pattern, sizes = self.pattern, self._map
-        if (
-            self.mutable
-            or self._warned
-            or self.on_skip
-            or not sizes
-            or None in sizes
-            or not isinstance(pattern, MapPattern)
-        ):
+        if self.mutable or self._warned or self.on_skip or not sizes or None in sizes or not pattern.ON_MAPS:
             return
         if is_silent(pattern, sizes, 1.0 if self._schedule is None else self._schedule.peak):
             self._warned = True
@@ -305,17 +299,16 @@ class PatternDropout(keras.layers.Layer):
     def _acting(self, pattern: Pattern | None = None) -> Pattern:
         """The pattern as it acts here: on a skip connection only by its residual token."""
         pattern = self.pattern if pattern is None else pattern
-        if self.on_skip and isinstance(pattern, MapPattern) and not getattr(pattern, "residual", False):
+        if self.on_skip and pattern.ON_MAPS and not pattern.residual:
             return replace(pattern, size=0)  # type: ignore[type-var]
         return pattern
 
     def _encoded(self, pattern: Pattern | None = None) -> np.ndarray:
         """The vector of a mutable layer."""
         pattern = self._acting(pattern)
-        if isinstance(self._pattern, float) or isinstance(pattern, DropBlockPattern):
-            raise ValueError(
-                f"Expected a ConvPattern or TransformerPattern with mutable=True. Received: pattern={self._pattern!r}"
-            )
+        if isinstance(self._pattern, float) or kind_for(type(pattern)).cases is None:
+            able = " or ".join(kind.pattern.TYPE for kind in MASK_KINDS if kind.cases)
+            raise ValueError(f"Expected a {able} with mutable=True. Received: pattern={self._pattern!r}")
         if self._map is not None:
             pattern.check_rank(len(self._map) + 2)
         if pattern.has_fractions:
@@ -325,9 +318,7 @@ class PatternDropout(keras.layers.Layer):
                     f"have fractions. Received: pattern={pattern!r}"
                 )
             pattern = pattern.resolve(self._map)  # type: ignore[arg-type]
-        return encode_vector(
-            pattern, self._schedule, len(self._map) if self._map and isinstance(pattern, MapPattern) else None
-        )
+        return encode_vector(pattern, self._schedule, len(self._map) if self._map else None)
 
     def save_own_variables(self, store: Any) -> None:
         # The same file on every backend, whatever its integers.
@@ -435,8 +426,8 @@ def _check_pattern(pattern: Any) -> Any:
         return pattern
     if isinstance(pattern, bool) or not isinstance(pattern, numbers.Real):
         raise TypeError(
-            "Expected 'pattern' to be a ConvPattern, a TransformerPattern, a DropBlockPattern or the share to drop, a "
-            f"number. Received: pattern={pattern!r}"
+            f"Expected 'pattern' to be a {', a '.join(kind.TYPE for kind in KINDS)} or the share to drop, a number. "
+            f"Received: pattern={pattern!r}"
         )
     return check_rate("pattern", pattern)
 

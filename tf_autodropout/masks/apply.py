@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 from tf_autodropout.masks.backend import DType, Tensor, exact, xp
 from tf_autodropout.masks.cases import by_case
-from tf_autodropout.masks.conv import straight_factors
-from tf_autodropout.masks.draw import draw, drop, is_counted
+from tf_autodropout.masks.draw import draw, drop, drop_small, is_counted, needs_rate
 from tf_autodropout.masks.drop import Drop
+from tf_autodropout.masks.encoding import InVariable, unpack
 from tf_autodropout.masks.hashing import Words, words_of
-from tf_autodropout.masks.values import ConvValues, InVariable, Values, at_step, is_constant, unpack
+from tf_autodropout.masks.kinds import Values
+from tf_autodropout.masks.values import at_step, is_constant
 from tf_autodropout.patterns import Pattern
 
 _KEPT_PASSES = 256  # of the patterns used last in one process
@@ -129,7 +130,7 @@ def apply_to_scores(
 
     if isinstance(values, InVariable):
         now, schedule = unpack(values.kind, xp.convert_to_tensor(values.vector))
-        values = at_step(now, schedule, words[0][1])
+        return by_case(at_step(now, schedule, words[0][1]), case)
     return by_case(values, case)
 
 
@@ -154,7 +155,7 @@ def _apply_constant(h: Tensor, values: Values, words: Words, data_format: str, t
     passes = (_passes if known else _passes.__wrapped__)(values._replace(rate=0), data_format, token_axis)
     drawn = draw(values, xp.sizes(h), words, data_format, token_axis, exact)
     cheap = is_counted(values)  # such a mask costs next to nothing to make twice
-    rate = [] if cheap or isinstance(values, ConvValues) else [xp.cast(values.rate, xp.int32)]
+    rate = [xp.cast(values.rate, xp.int32)] if needs_rate(values) else []
     ratio: Any = drawn.ratio if cheap else xp.fused(passes.count, shape)(h, *drawn.tensors, *rate)
 
     def again(dy: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -162,7 +163,7 @@ def _apply_constant(h: Tensor, values: Values, words: Words, data_format: str, t
         return xp.anew(first, ratio, dy), *others, *rate
 
     if cheap and _is_small(shape):
-        return _apply_small(h, ratio, _small_mask(values, xp.sizes(h), drawn.tensors, data_format, token_axis))
+        return _apply_small(h, ratio, drop_small(values, xp.sizes(h), drawn.tensors, data_format, token_axis).mask())
 
     @xp.custom_gradient
     def apply(h: Tensor) -> Any:
@@ -186,14 +187,6 @@ def _apply_kept(h: Tensor, values: Values, words: Words, data_format: str, token
     return _apply_small(h, drawn.ratio if is_counted(values) else kept.ratio(exact), kept.mask())
 
 
-def _small_mask(
-    values: Values, sizes: tuple[Any, ...], drawn: tuple[Tensor, ...], data_format: str, token_axis: int
-) -> Tensor:
-    if isinstance(values, ConvValues) and (factors := straight_factors(values, sizes, drawn[0], data_format)):
-        return functools.reduce(xp.logical_and, factors)
-    return drop(values, sizes, drawn, data_format, token_axis).mask()
-
-
 def _apply_small(h: Tensor, ratio: Tensor, dropped: Tensor) -> Tensor:
     """Eq. 1 without compilation, which costs time at the first step and saves none where a map is small."""
     nothing, scale = xp.zeros((), h.dtype), _finite(ratio, h.dtype)
@@ -208,9 +201,9 @@ def _apply_small(h: Tensor, ratio: Tensor, dropped: Tensor) -> Tensor:
 @functools.lru_cache(_KEPT_PASSES)
 def _passes(alike: Any, data_format: str, token_axis: int) -> _Passes:
     def dropped(h: Tensor, drawn: tuple[Tensor, ...]) -> Drop:
-        if isinstance(alike, ConvValues) or is_counted(alike):
-            return drop(alike, xp.sizes(h), drawn, data_format, token_axis)
-        return drop(alike._replace(rate=drawn[-1]), xp.sizes(h), drawn[:-1], data_format, token_axis)
+        if needs_rate(alike):
+            return drop(alike._replace(rate=drawn[-1]), xp.sizes(h), drawn[:-1], data_format, token_axis)
+        return drop(alike, xp.sizes(h), drawn, data_format, token_axis)
 
     def count(h: Tensor, *drawn: Tensor) -> Tensor:
         return dropped(h, drawn).ratio(_exact(h.dtype))

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from tf_autodropout.masks.backend import DType, Tensor, xp
+from tf_autodropout.masks.conv_values import GEOMETRY_BITS, IDENTITY, ConvValues, encode_conv
 from tf_autodropout.masks.division import divided
 from tf_autodropout.masks.drop import Draws, Drop, once, ratio_of, times
 from tf_autodropout.masks.hashing import Words, fold_in, is_drawn, key_of, positive, random_bits
 from tf_autodropout.masks.layout import MapLayout
 from tf_autodropout.masks.profile import FAR, Profile, dropped_before, in_word
-from tf_autodropout.masks.values import GEOMETRY_BITS, IDENTITY, ConvValues, is_constant
+from tf_autodropout.masks.values import is_constant
+from tf_autodropout.patterns import ConvPattern
 
 _ONE = 1 << GEOMETRY_BITS
 _AXIS_KEYS = (4, 1, 2)  # of depth, height and width; a map of one axis has the key of the height
@@ -58,16 +60,17 @@ def conv_draws(values: ConvValues, shape: tuple[Any, ...], words: Words, data_fo
     return Draws((shifts,), ratio)
 
 
-def conv_drop(values: ConvValues, shape: tuple[Any, ...], shifts: Tensor, data_format: str) -> Drop:
+def conv_drop(values: ConvValues, shape: tuple[Any, ...], drawn: tuple[Tensor, ...], data_format: str) -> Drop:
     """Returns what a mask with these shifts drops; it broadcasts to `shape`. See `conv_draws`."""
+    (shifts,) = drawn
     layout = MapLayout.of(shape, data_format)
     profiles = _profiles(values, len(layout.sizes))
     geometry = _geometry(values, layout.sizes)
     shared = is_constant(values.share_c) and values.share_c
     c = 1 if shared else layout.c
-    drawn = xp.unstack(shifts if shifts.shape[2] == c else shifts[:, :, :c], len(profiles))
+    placed_by = xp.unstack(shifts if shifts.shape[2] == c else shifts[:, :, :c], len(profiles))
     held = []
-    for axis, (profile, (base, _), shift) in enumerate(zip(profiles, geometry, drawn, strict=True)):
+    for axis, (profile, (base, _), shift) in enumerate(zip(profiles, geometry, placed_by, strict=True)):
         base = (base if is_constant(profile.length) else xp.convert_to_tensor(base)) + (profile.length - 1)
         placed = layout.on_plane(base) if len(base.shape) == 2 else layout.on_axis(base, axis)
         held.append(profile.holds(placed, layout.per_map(shift)))
@@ -82,7 +85,7 @@ def conv_drop(values: ConvValues, shape: tuple[Any, ...], shifts: Tensor, data_f
 
 
 def straight_factors(
-    values: ConvValues, shape: tuple[Any, ...], shifts: Tensor, data_format: str
+    values: ConvValues, shape: tuple[Any, ...], drawn: tuple[Tensor, ...], data_format: str
 ) -> tuple[Tensor, ...]:
     """Returns the factors of `conv_drop` by few operations, for all axes at once; nothing where that cannot be."""
     layout = MapLayout.of(shape, data_format)
@@ -91,6 +94,7 @@ def straight_factors(
     known = all(map(is_constant, (*layout.sizes, layout.c, *values[:-1])))
     if not known or not is_straight(values) or (bits and any(profile.word == 0 for profile in profiles)):
         return ()
+    (shifts,) = drawn
     c = 1 if values.share_c else layout.c
     last = data_format == "channels_last"
     longest, axes = max(layout.sizes), len(layout.sizes)
@@ -112,9 +116,18 @@ def straight_factors(
     return tuple(factors)
 
 
-def spans(values: ConvValues, sizes: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns, for each axis of the pattern, the largest less the least coordinate of a cell of the map."""
-    return tuple(span for _, span in _geometry(values, sizes))
+def conv_probability(pattern: ConvPattern, sizes: tuple[int, ...]) -> float:
+    """Returns how likely a cell is to be dropped: the dropped cells of the pattern over its offsets, all as likely."""
+    sides, strides = pattern.sizes(len(sizes)), pattern.strides(len(sizes))
+    # For each axis of the pattern, the largest less the least coordinate of a cell of the map.
+    reach = [span for _, span in _geometry(encode_conv(pattern, len(sizes)), sizes)]
+    if all(int(side) > span for side, span in zip(sides, reach, strict=True)):
+        return pattern.rate
+    chance = pattern.rate
+    for side, stride, span in zip(sides, strides, reach, strict=True):
+        length = pattern.repeat * int(side) + (pattern.repeat - 1) * int(stride)
+        chance *= pattern.repeat * int(side) / (span + length)
+    return chance
 
 
 def is_straight(values: ConvValues) -> bool:

@@ -1,12 +1,50 @@
 """What a `DropBlockPattern` drops on maps."""
 
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from tf_autodropout.masks.backend import Tensor, xp
 from tf_autodropout.masks.drop import Drop, times
 from tf_autodropout.masks.hashing import RATE_BITS, Words, bernoulli, by_example, counters, fold_in, key_of
 from tf_autodropout.masks.layout import MapLayout
-from tf_autodropout.masks.values import DropBlockValues, is_constant
+from tf_autodropout.masks.values import fixed, is_constant, last
+from tf_autodropout.patterns import DropBlockPattern
+
+
+class DropBlockValues(NamedTuple):
+    """A `DropBlockPattern` as integers; the rate may be an int64 scalar tensor."""
+
+    depth: int
+    height: int
+    width: int
+    share_c: int
+    rate: Any  # in 2^-24
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Cells of a block along depth, height and width."""
+        return self.depth, self.height, self.width
+
+    @property
+    def is_identity(self) -> bool:
+        """True if nothing is dropped."""
+        return self.width == 0
+
+
+def encode_drop_block(pattern: DropBlockPattern, axes: int) -> DropBlockValues:
+    """Turns a pattern without fractions into its integers, for maps of so many axes."""
+    return DropBlockValues(*last(pattern.sizes(axes)), int(pattern.share_c), fixed(pattern.rate))
+
+
+def drop_block_probability(pattern: DropBlockPattern, sizes: tuple[int, ...]) -> np.ndarray:
+    """Returns one minus the chance that none of the seeds whose block covers a cell is drawn, for each cell."""
+    covering = np.ones(sizes)
+    for axis, (size, side) in enumerate(zip(sizes, map(int, pattern.sizes(len(sizes))), strict=True)):
+        cell = np.arange(size)
+        seeds = np.minimum(cell, size - side) - np.maximum(cell - side + 1, 0) + 1
+        covering = covering * seeds.reshape([-1 if other == axis else 1 for other in range(len(sizes))])
+    return 1 - (1 - pattern.gamma(sizes)) ** covering
 
 
 def drop_block_drop(values: DropBlockValues, shape: tuple[Any, ...], words: Words, data_format: str) -> Drop:

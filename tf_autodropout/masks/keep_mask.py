@@ -8,11 +8,13 @@ from typing import Any
 from tf_autodropout.masks.backend import Tensor, exact, xp
 from tf_autodropout.masks.cases import by_case
 from tf_autodropout.masks.draw import draw, drop
+from tf_autodropout.masks.encoding import encode_for
 from tf_autodropout.masks.hashing import words_of
+from tf_autodropout.masks.kinds import Values
 from tf_autodropout.masks.layout import MapLayout
-from tf_autodropout.masks.values import Values, encode, encode_for
-from tf_autodropout.patterns import MapPattern, Pattern, TransformerPattern
+from tf_autodropout.patterns import Pattern
 from tf_autodropout.patterns.checks import invalid, shown
+from tf_autodropout.patterns.kinds import ONE_OF_KINDS
 
 _LARGEST = 2**38  # elements of a tensor: 1 TiB of float32
 
@@ -53,7 +55,7 @@ def keep_mask(
     words = words_of(seed)
     if any(not xp.is_tensor(size) and size == 0 for size in sizes):
         return xp.ones(sizes)  # of nothing
-    if isinstance(pattern, TransformerPattern) and len(sizes) == 2:
+    if len(sizes) == 2:  # one token an example
         return keep_mask(pattern, (sizes[0], 1, sizes[1]), seed)[:, 0]
 
     def mask(values: Values | None) -> Tensor:
@@ -62,8 +64,7 @@ def keep_mask(
         drawn = draw(values, sizes, (words,), data_format, token_axis)
         return 1.0 - xp.cast(drop(values, sizes, drawn.tensors, data_format, token_axis).mask(), xp.float32)
 
-    layout = MapLayout.of(sizes, data_format)
-    return by_case(encode_for(pattern, layout.sizes) if isinstance(pattern, MapPattern) else encode(pattern), mask)
+    return by_case(encode_for(pattern, MapLayout.of(sizes, data_format).sizes), mask)
 
 
 def check_sizes(shape: Any) -> tuple[Any, ...]:
@@ -84,11 +85,8 @@ def check_sizes(shape: Any) -> tuple[Any, ...]:
 def check_shape(pattern: Pattern, rank: int, data_format: str, token_axis: int) -> None:
     """Raises unless a tensor of this rank suits the pattern."""
     if not isinstance(pattern, Pattern):
-        raise TypeError(
-            "Expected 'pattern' to be a ConvPattern, a TransformerPattern or a DropBlockPattern. "
-            f"Received: pattern={shown(pattern)}"
-        )
+        raise TypeError(f"Expected 'pattern' to be {ONE_OF_KINDS}. Received: pattern={shown(pattern)}")
     MapLayout.check(data_format)
     pattern.check_rank(rank)
-    if isinstance(pattern, TransformerPattern) and (type(token_axis) is not int or not 0 < token_axis < rank):
+    if not pattern.ON_MAPS and (type(token_axis) is not int or not 0 < token_axis < rank):
         raise invalid("token_axis", f"1 to {rank - 1}", token_axis)

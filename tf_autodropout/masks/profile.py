@@ -3,8 +3,9 @@
 from typing import Any
 
 from tf_autodropout.masks.backend import Tensor, xp
+from tf_autodropout.masks.conv_values import WORD_BITS
 from tf_autodropout.masks.division import divided
-from tf_autodropout.masks.values import WORD_BITS, is_constant
+from tf_autodropout.masks.values import is_constant
 
 FAR = 2**31 - 1
 

@@ -2,14 +2,51 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from tf_autodropout.masks.backend import DType, Tensor, xp
 from tf_autodropout.masks.drop import Draws, Drop, ratio_of, times
 from tf_autodropout.masks.hashing import Words, bernoulli, by_example, counters, fold_in, key_of, uniform_below
-from tf_autodropout.masks.values import TransformerValues, is_constant
+from tf_autodropout.masks.values import fixed, is_constant
+from tf_autodropout.patterns import TransformerPattern
 
 _KEPT = 256  # functions that draw
+
+
+class TransformerValues(NamedTuple):
+    """A `TransformerPattern` as integers: Python ints (constants) or int64 scalar tensors."""
+
+    size: Any
+    stride: Any
+    share_t: Any
+    share_c: Any
+    rate: Any  # in 2^-24
+
+    @property
+    def is_identity(self) -> Any:
+        """True if nothing is dropped."""
+        return self.size == 0
+
+
+def encode_transformer(pattern: TransformerPattern, axes: int) -> TransformerValues:
+    """Turns a pattern into its integers."""
+    flags = int(pattern.share_t), int(pattern.share_c)
+    return TransformerValues(pattern.size, pattern.stride, *flags, fixed(pattern.rate))
+
+
+def transformer_cases(values: TransformerValues) -> tuple[Tensor, list[TransformerValues]]:
+    """Returns the kinds of mask that values in a variable may ask for, and the number of the one that they do."""
+    return xp.cast(values.share_c, xp.int32), [values._replace(share_c=share) for share in (0, 1)]
+
+
+def is_shared(values: TransformerValues) -> bool:
+    """True if it is known that all features share a mask."""
+    return is_constant(values.share_c) and bool(values.share_c)
+
+
+def transformer_probability(pattern: TransformerPattern, sizes: tuple[int, ...]) -> float:
+    """Returns how likely a token is to be dropped."""
+    return pattern.rate * (1 if pattern.covers(sizes) else pattern.size / (pattern.size + pattern.stride))
 
 
 def transformer_draws(
@@ -24,7 +61,7 @@ def transformer_draws(
         token_axis: Axis of the tokens: 1 for `(N, T, C)`, 3 for attention `(N, heads, T, keys)`.
         dtype: Of the ratio.
     """
-    if not (is_constant(values.share_c) and values.share_c):
+    if not is_shared(values):
         return Draws(words)
     known = all(map(is_constant, (*values[:-1], *shape[1:])))
     draw = (_drawer if known else _drawer.__wrapped__)(values._replace(rate=0), tuple(shape[1:]), token_axis, dtype)
@@ -56,8 +93,7 @@ def transformer_drop(
     if drawn[0].dtype == xp.bool:
         return Drop(drawn, times(n, t))
     rest = [size for axis, size in enumerate(shape) if axis not in (0, token_axis)]
-    shared = is_constant(values.share_c) and values.share_c
-    return Drop((_elements(values, shape, drawn, token_axis),), times(n, t, *([] if shared else rest)))
+    return Drop((_elements(values, shape, drawn, token_axis),), times(n, t, *([] if is_shared(values) else rest)))
 
 
 def _elements(values: TransformerValues, shape: tuple[Any, ...], words: Words, token_axis: int) -> Tensor:
@@ -77,7 +113,7 @@ def _elements(values: TransformerValues, shape: tuple[Any, ...], words: Words, t
 
     rest = [axis for axis in range(rank) if axis not in (0, token_axis)]
     features = times(*(shape[axis] for axis in rest))
-    shared = is_constant(values.share_c) and values.share_c
+    shared = is_shared(values)
     feature_sizes = [1 if shared or axis not in rest else shape[axis] for axis in range(rank)]
 
     def on_tokens(x: Tensor) -> Tensor:  # (N, T) -> broadcasts over C

@@ -1,7 +1,9 @@
 """The dropout pattern of a ConvNet site (paper, Fig. 2 and 3)."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from tf_autodropout.patterns.checks import (
     LONGEST,
@@ -21,12 +23,16 @@ from tf_autodropout.patterns.extent import (
     described,
     is_fraction,
     longest,
+    on_axes,
+    portion,
     scaled,
 )
 from tf_autodropout.patterns.map_pattern import MapPattern
+from tf_autodropout.patterns.pattern import DROP_PATH
 
 # Below this distance from 1, shear_x * shear_y makes a shear that flattens the plane onto a line.
 _SINGULAR = 1e-6
+_OF_PLANES = ("rotate", "shear_x", "shear_y")  # maps of one axis cannot be turned
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,17 @@ class ConvPattern(MapPattern):
     """
 
     TYPE: ClassVar[str] = "ConvPattern"
+    # Fig. 3's eight tokens; the values are ours. Sizes and strides: fractions of the map's smaller side.
+    GRID: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "size": (0.0, 1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2),
+        "stride": (0.0, 1 / 16, 1 / 8, 1 / 4, 1 / 2),
+        "repeat": (1, 2, 3, 4),
+        "rotate": (0.0, 15.0, 30.0, 45.0, 60.0, 75.0),
+        "shear_x": (0.0, 0.25, 0.5, 0.75),
+        "shear_y": (0.0, 0.25, 0.5, 0.75),
+        "share_c": (False, True),
+        "residual": (False, True),
+    }
 
     size: Extent = 0
     stride: Extent = 0
@@ -107,30 +124,30 @@ class ConvPattern(MapPattern):
             object.__setattr__(self, name, value)
 
     @property
-    def is_identity(self) -> bool:
-        return self.size == 0 or self.rate == 0.0
-
-    @property
     def is_turned(self) -> bool:
         """True with a rotation or a shear."""
         return bool(self.rotate or self.shear_x or self.shear_y)
 
     @property
     def has_fractions(self) -> bool:
-        return is_fraction(self.size) or is_fraction(self.stride)
+        return super().has_fractions or is_fraction(self.stride)
 
     def check_axes(self, axes: int) -> None:
-        along("size", self.size, axes)
-        along("stride", self.stride, axes)
+        super().check_axes(axes)
+        self.strides(axes)
         if axes == 1 and self.is_turned:
             raise ValueError(
                 "ConvPattern cannot be rotated or sheared on maps of one axis, (N, T, C). "
                 f"Received: rotate={self.rotate!r}, shear_x={self.shear_x!r}, shear_y={self.shear_y!r}"
             )
 
-    def sizes(self, axes: int) -> tuple[Length, ...]:
-        """Returns the size along each of the axes of a map."""
-        return along("size", self.size, axes)
+    @classmethod
+    def grid(cls, axes: int) -> dict[str, tuple[Any, ...]]:
+        return {name: values for name, values in cls.GRID.items() if axes > 1 or name not in _OF_PLANES}
+
+    @classmethod
+    def decided(cls, values: Mapping[str, Any], sizes: tuple[int, ...]) -> Self:
+        return cls(**{**values, **{name: portion(values[name], min(sizes)) for name in ("size", "stride")}})
 
     def strides(self, axes: int) -> tuple[Length, ...]:
         """Returns the stride along each of the axes of a map."""
@@ -146,6 +163,22 @@ class ConvPattern(MapPattern):
         )
         return replace(self, size=size, stride=stride)
 
+    def classic(self, sizes: tuple[int, ...]) -> str:
+        if self.covers(sizes):
+            return DROP_PATH if self.share_c else "Spatial Dropout"
+        return "DropBlock" if self.repeat == 1 else "several blocks"
+
+    def all_or_none(self, sizes: tuple[int, ...]) -> bool:
+        return True
+
+    def share(self, sizes: tuple[int, ...]) -> float:
+        sides = zip(self.sizes(len(sizes)), sizes, strict=True)
+        return math.prod(min(1.0, self.repeat * int(side) / there) for side, there in sides) * self.rate
+
+    def grain(self, axes: int) -> int:
+        strides = [int(stride) for stride in self.strides(axes) if stride and self.repeat > 1]
+        return min([super().grain(axes), *strides])
+
     def scale(self, factor: float) -> "ConvPattern":
         """Returns the pattern for maps `factor` times as large along each axis.
 
@@ -155,8 +188,8 @@ class ConvPattern(MapPattern):
         factor = check_factor(factor)
         return replace(self, size=scaled(self.size, factor), stride=scaled(self.stride, factor))
 
-    def summary(self) -> tuple[str, ...]:
-        lines = [self._size_text()]
+    def summary(self, axes: int = 2) -> tuple[str, ...]:
+        lines = [described(on_axes(self.size, axes))]
         if self.repeat > 1:
             lines.append(f"stride {described(self.stride)}, repeat {self.repeat}")
         if self.is_turned:
@@ -164,6 +197,3 @@ class ConvPattern(MapPattern):
         flags = [name.replace("_", " ") for name in ("share_c", "residual") if getattr(self, name)]
         flags += [f"rate {self.rate:g}"] if self.rate < 1 else []
         return (*lines, *([", ".join(flags)] if flags else []))
-
-    def _size_text(self) -> str:
-        return described(self.size if isinstance(self.size, tuple) else (self.size, self.size))

@@ -1,18 +1,17 @@
 """DropBlock as it was published: blocks at seeds that every place draws for itself."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from tf_autodropout.patterns.checks import LONGEST, check_bool, check_factor, check_rate, invalid
 from tf_autodropout.patterns.extent import (
     Extent,
-    along,
     cells,
     check_extent,
     described,
-    is_fraction,
-    lengths,
     longest,
+    on_axes,
     scaled,
 )
 from tf_autodropout.patterns.map_pattern import MapPattern
@@ -72,20 +71,25 @@ class DropBlockPattern(MapPattern):
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
-    @property
-    def is_identity(self) -> bool:
-        return self.size == 0 or self.rate == 0.0
+    def gamma(self, sizes: tuple[int, ...]) -> float:
+        """Returns the probability of a seed, for a map of these sizes. The size is in cells, none beyond the map."""
+        sides = [int(side) for side in self.sizes(len(sizes))]
+        shares = [there / side / (there - side + 1) for side, there in zip(sides, sizes, strict=True)]
+        return min(self.rate * math.prod(shares), 1.0)
 
-    @property
-    def has_fractions(self) -> bool:
-        return is_fraction(self.size)
+    def classic(self, sizes: tuple[int, ...]) -> str:
+        return "DropBlock"
 
-    def check_axes(self, axes: int) -> None:
-        along("size", self.size, axes)
+    def chance(self, sizes: tuple[int, ...]) -> float:
+        places = math.prod(there - int(side) + 1 for side, there in zip(self.sizes(len(sizes)), sizes, strict=True))
+        return float(1 - (1 - self.gamma(sizes)) ** places)
+
+    def share(self, sizes: tuple[int, ...]) -> float:
+        return self.rate
 
     def resolve(self, sizes: tuple[int, ...]) -> "DropBlockPattern":
         """Returns the pattern with a size in cells along each axis, none longer than the map."""
-        sides = along("size", self.size, len(sizes))
+        sides = self.sizes(len(sizes))
         return replace(
             self, size=tuple(min(cells(side, there), there) for side, there in zip(sides, sizes, strict=True))
         )
@@ -94,7 +98,6 @@ class DropBlockPattern(MapPattern):
         """Returns the pattern for maps `factor` times as large: the block in proportion."""
         return replace(self, size=scaled(self.size, check_factor(factor)))
 
-    def summary(self) -> tuple[str, ...]:
-        sides = lengths(self.size)
-        lines = (f"DropBlock {described(sides if len(sides) > 1 else sides * 2)}", f"rate {self.rate:g}")
+    def summary(self, axes: int = 2) -> tuple[str, ...]:
+        lines = (f"DropBlock {described(on_axes(self.size, axes))}", f"rate {self.rate:g}")
         return (*lines, *(["share c"] if self.share_c else []))

@@ -35,16 +35,19 @@ def along(name: str, extent: Extent, axes: int) -> tuple[Length, ...]:
     Raises:
         ValueError: lengths for another number of axes.
     """
-    if not isinstance(extent, tuple):
-        return (extent,) * axes
-    if len(extent) != axes:
+    if isinstance(extent, tuple) and len(extent) != axes:
         raise invalid(name, f"one length, or {AXES[axes]} for maps of {axes} axes", extent)
-    return extent
+    return on_axes(extent, axes)
+
+
+def on_axes(extent: Extent, axes: int) -> tuple[Length, ...]:
+    """Returns the lengths as they were given where there is one for each axis, else the one for so many axes."""
+    return extent if isinstance(extent, tuple) else (extent,) * axes
 
 
 def lengths(extent: Extent) -> tuple[Length, ...]:
     """Returns the lengths as they were given: one, or one for each axis."""
-    return extent if isinstance(extent, tuple) else (extent,)
+    return on_axes(extent, 1)
 
 
 def is_fraction(extent: Extent) -> bool:
@@ -61,6 +64,11 @@ def cells(length: Length, size: int) -> int:
     if isinstance(length, int):
         return length
     return min(max(math.floor(Fraction(length) * size + Fraction(1, 2)), 1), max(size - 1, 1))
+
+
+def portion(share: float, size: int) -> int:
+    """Returns a share of an axis in cells, half up; at least one unless it is zero. A decision's: it may be all."""
+    return max(1, math.floor(share * size + 0.5)) if share else 0
 
 
 def scaled(extent: Extent, factor: float) -> Extent:

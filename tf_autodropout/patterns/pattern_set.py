@@ -6,15 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from tf_autodropout.patterns.checks import check_factor, check_float, check_site_name, shown
-from tf_autodropout.patterns.conv_pattern import ConvPattern
 from tf_autodropout.patterns.document import Document, DocumentError, check_fields
-from tf_autodropout.patterns.drop_block_pattern import DropBlockPattern
+from tf_autodropout.patterns.kinds import KINDS
 from tf_autodropout.patterns.pattern import Pattern
-from tf_autodropout.patterns.transformer_pattern import TransformerPattern
 
-_PATTERN_TYPES: dict[str, type[Pattern]] = {
-    cls.TYPE: cls for cls in (ConvPattern, TransformerPattern, DropBlockPattern)
-}
+_PATTERN_TYPES: dict[str, type[Pattern]] = {kind.TYPE: kind for kind in KINDS}
 
 
 class PatternSet(Document, Mapping[str, Pattern]):

@@ -4,9 +4,8 @@ import numbers
 from dataclasses import dataclass
 
 from tf_autodropout.patterns.checks import LONGEST, check_site_name, shown
-from tf_autodropout.patterns.conv_pattern import ConvPattern
+from tf_autodropout.patterns.kinds import SEARCHED
 from tf_autodropout.patterns.pattern import Pattern
-from tf_autodropout.patterns.transformer_pattern import TransformerPattern
 
 
 @dataclass(frozen=True)
@@ -33,11 +32,16 @@ class Site:
     block: str
     stage: str
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Sizes of the map, or the number of tokens."""
+        return self.shape[:-1]
+
     def __post_init__(self) -> None:
         check_site_name(self.name)
-        if not any(self.kind is kind for kind in (ConvPattern, TransformerPattern)):
-            raise TypeError(f"Expected 'kind' to be ConvPattern or TransformerPattern. Received: {shown(self.kind)}")
-        ranks = [rank - 1 for rank in self.kind.RANKS if rank > 2]
+        if not any(self.kind is kind for kind in SEARCHED.values()):
+            raise TypeError(f"Expected 'kind' to be {' or '.join(SEARCHED)}. Received: {shown(self.kind)}")
+        ranks = self.kind.example_ranks()
         sizes = self.shape if isinstance(self.shape, tuple | list) else ()
         whole = all(isinstance(size, numbers.Integral) and not isinstance(size, bool) for size in sizes)
         if len(sizes) not in ranks or not whole or not 1 <= min(sizes) <= max(sizes) <= LONGEST:

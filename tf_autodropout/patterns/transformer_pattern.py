@@ -1,7 +1,8 @@
 """The dropout pattern of a Transformer site (paper, Fig. 4)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from tf_autodropout.patterns.checks import (
     LONGEST,
@@ -13,7 +14,7 @@ from tf_autodropout.patterns.checks import (
     scaled_length,
 )
 from tf_autodropout.patterns.extent import described
-from tf_autodropout.patterns.pattern import Pattern
+from tf_autodropout.patterns.pattern import DROP_PATH, Pattern
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,14 @@ class TransformerPattern(Pattern):
     RANKS: ClassVar[tuple[int, ...]] = (2, 3)
     ANY_LARGER: ClassVar[bool] = True
     LAYOUT: ClassVar[str] = "of rank 2 or more, (N, C) or (N, T, C)"
+    # Fig. 4's tokens and a rate; the values are ours. Sizes and strides: tokens; "all" is the length of the sequence.
+    GRID: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "size": (0, 1, 2, 4, 8, "all"),
+        "stride": (0, 1, 2, 4, 8),
+        "share_t": (False, True),
+        "share_c": (False, True),
+        "rate": (0.05, 0.1, 0.2, 0.3, 0.4),
+    }
 
     size: int = 0
     stride: int = 0
@@ -70,16 +79,36 @@ class TransformerPattern(Pattern):
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
-    @property
-    def is_identity(self) -> bool:
-        return self.size == 0 or self.rate == 0.0
+    @classmethod
+    def decided(cls, values: Mapping[str, Any], sizes: tuple[int, ...]) -> Self:
+        return cls(**{**values, "size": sizes[0] if values["size"] == "all" else values["size"]})
+
+    def within(self, sizes: tuple[int, ...]) -> Self:
+        return replace(self, size=sizes[0]) if self.covers(sizes) else self
+
+    def covers(self, sizes: tuple[int, ...]) -> bool:
+        return self.size >= sizes[0]
+
+    def classic(self, sizes: tuple[int, ...]) -> str:
+        if self.share_t and self.covers(sizes):
+            return DROP_PATH if self.share_c else "Variational Dropout"
+        if self.stride or (self.share_t and self.size > 1):
+            return "runs of tokens"
+        return "Word Dropout" if self.share_c else "Dropout"
+
+    def share(self, sizes: tuple[int, ...]) -> float:
+        affected = 1.0 if self.covers(sizes) else self.size / max(1, self.size + self.stride)
+        return affected * self.rate
+
+    def grain(self, axes: int) -> int:
+        return min(self.size, self.stride or self.size) if self.share_t else 1
 
     def scale(self, factor: float) -> "TransformerPattern":
         """Returns the pattern for sequences `factor` times as long: size and stride in proportion."""
         factor = check_factor(factor)
         return replace(self, size=scaled_length(self.size, factor), stride=scaled_length(self.stride, factor))
 
-    def summary(self) -> tuple[str, ...]:
+    def summary(self, axes: int = 2) -> tuple[str, ...]:
         flags = [name.replace("_", " ") for name in ("share_t", "share_c") if getattr(self, name)]
         lines = (f"size {described(self.size)} stride {self.stride}", f"rate {self.rate:g}")
         return (*lines, *([", ".join(flags)] if flags else []))

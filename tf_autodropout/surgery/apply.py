@@ -98,7 +98,7 @@ def apply(model: keras.Model, plan: Mapping[str, Insertion]) -> dict[str, Done]:
             layer = _layer(place, insertion, "main")
             insert_after(place.owner, place.layer, layer)
             done[place.key].pattern_layers.append(layer)
-            if place.addition is not None and (insertion.mutable or getattr(pattern, "residual", False)):
+            if place.addition is not None and (insertion.mutable or pattern.residual):
                 skips.append((place, insertion))
         else:
             where = {"site": insertion.site, "token_axis": insertion.token_axis, "data_format": insertion.data_format}

@@ -9,7 +9,7 @@ import keras
 
 from tf_autodropout import presets
 from tf_autodropout.layers.site_layers import SCORES
-from tf_autodropout.patterns import MapPattern, Pattern
+from tf_autodropout.patterns import Pattern
 from tf_autodropout.patterns.checks import check_rate, shown
 from tf_autodropout.patterns.strength import map_pattern, token_pattern
 from tf_autodropout.surgery.site_table import ModelSite
@@ -97,7 +97,7 @@ def _is_number(pattern: Any) -> bool:
 
 def _default(row: ModelSite, strength: float) -> Pattern:
     """The pattern that drops a share at a site, see `tf_autodropout.patterns.strength`."""
-    if issubclass(row.pattern_type, MapPattern):
+    if row.pattern_type.ON_MAPS:
         return map_pattern(strength, row.shape[:-1])
     return token_pattern(strength, row.kind, is_sequence=len(row.shape) == 2)
 

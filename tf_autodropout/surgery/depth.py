@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tf_autodropout.patterns import ConvPattern, Pattern, PatternSet, TransformerPattern
-from tf_autodropout.patterns.checks import WHOLE, check_rate, shown
+from tf_autodropout.patterns import Pattern, PatternSet
+from tf_autodropout.patterns.checks import check_rate, shown
 from tf_autodropout.surgery.site_table import ModelSite
 
 _ENDS = ("output", "ffn")  # the roles that end the residual branches of a Transformer block
@@ -31,10 +31,10 @@ class DepthRule:
             ValueError: no site that the pattern fits.
         """
         fitting = [row for row in sites if row.recommended and isinstance(self.pattern, row.pattern_types)]
-        if _drops_examples(self.pattern):
+        if self.pattern.is_drop_path():
             fitting = _ends_of_branches(fitting)
         if not fitting:
-            where = " at the end of a residual branch" if _drops_examples(self.pattern) else ""
+            where = " at the end of a residual branch" if self.pattern.is_drop_path() else ""
             raise ValueError(f"The model has no site{where} that the pattern fits. Received: pattern={self.pattern!r}")
         blocks = list(dict.fromkeys(row.block for row in fitting))
         step = (self.last - self.first) / max(len(blocks) - 1, 1)
@@ -76,13 +76,6 @@ def by_depth(pattern: Pattern, first: float, last: float) -> DepthRule:
     if not isinstance(pattern, Pattern):
         raise TypeError(f"Expected 'pattern' to be a pattern. Received: pattern={shown(pattern)}")
     return DepthRule(pattern, check_rate("first", first), check_rate("last", last))
-
-
-def _drops_examples(pattern: Pattern) -> bool:
-    """True for DropPath, at any rate: a skip connection must carry the example on."""
-    if isinstance(pattern, ConvPattern):
-        return pattern.size == WHOLE and pattern.share_c
-    return isinstance(pattern, TransformerPattern) and pattern.size == WHOLE and pattern.share_t and pattern.share_c
 
 
 def _ends_of_branches(rows: Sequence[ModelSite]) -> list[ModelSite]:

@@ -5,12 +5,13 @@ from typing import Any
 import keras
 
 from tf_autodropout.layers.site_layers import SCORES, TRANSFORMER_SITES
-from tf_autodropout.patterns import ConvPattern, DropBlockPattern, Pattern, TransformerPattern
+from tf_autodropout.patterns import Pattern
+from tf_autodropout.patterns.kinds import KINDS
 
 BATCH_NORM, CONVOLUTION, RECURRENT, LAYER = "batch_norm", "conv", "recurrent", "layer"
 OWN = "own"  # a pattern layer that somebody's code calls
 _MAPS = (BATCH_NORM, CONVOLUTION)
-_ON_MAPS, _ON_TOKENS = (ConvPattern, DropBlockPattern), (TransformerPattern,)
+_ON_MAPS, _ON_TOKENS = (tuple(kind for kind in KINDS if kind.ON_MAPS is there) for there in (True, False))
 _ATTENDING = ("softmax", SCORES)  # sites on tensors (N, heads, queries, keys)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tf_autodropout.masks import is_silent
-from tf_autodropout.patterns import MapPattern, Pattern, Schedule
+from tf_autodropout.patterns import Pattern, Schedule
 from tf_autodropout.surgery.site_table import ModelSite
 
 _SHOWN = 5
@@ -28,6 +28,6 @@ def refuse_silence(chosen: Sequence[tuple[ModelSite, Pattern]], schedule: Schedu
 
 
 def _silences(site: ModelSite, pattern: Pattern, peak: float) -> bool:
-    sizes = site.shape[:-1] if isinstance(pattern, MapPattern) else (site.shape[0] if len(site.shape) > 1 else 1,)
+    sizes = pattern.sizes_of(site.shape)
     known = [size for size in sizes if size is not None]
     return len(known) == len(sizes) and is_silent(pattern, tuple(known), peak)

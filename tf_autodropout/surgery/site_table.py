@@ -151,13 +151,13 @@ def _cells(site: ModelSite) -> tuple[str, ...]:
 
 
 def _brief(pattern: Pattern | None, schedule: Schedule | None) -> str:
-    """The pattern as it would be written, without what is as it is by default; the rate of a Transformer's always."""
+    """The pattern as it would be written, without what is as it is by default; the rate on tokens always."""
     if pattern is None:
         return ""
     parts = []
     for field in fields(pattern):  # type: ignore[arg-type]
         value = getattr(pattern, field.name)
-        if value != field.default or (field.name == "rate" and isinstance(pattern, TransformerPattern)):
+        if value != field.default or (field.name == "rate" and not pattern.ON_MAPS):
             parts.append(f"{field.name}={_ALL if _covers_all(value) else repr(value)}")
     over_time = "" if schedule is None else f", {schedule}"
     return f"{pattern.TYPE}({', '.join(parts)}){over_time}"

@@ -7,7 +7,7 @@ import keras
 from matplotlib.figure import Figure
 
 from tf_autodropout.masks import check_sizes
-from tf_autodropout.patterns import MapPattern, Pattern, PatternSet
+from tf_autodropout.patterns import Pattern, PatternSet
 from tf_autodropout.visualize.sheet import draw_mask, draw_probability, label_axes, new_sheet
 from tf_autodropout.visualize.telling import Place
 from tf_autodropout.visualize.visits import visit
@@ -106,11 +106,10 @@ def places_of(pattern: Any, shape: Any) -> list[Place]:
 
 def _place(site: str, pattern: Pattern, shape: Any) -> Place:
     sizes = check_sizes(shape)
-    ranks = (2, 3, 4) if isinstance(pattern, MapPattern) else (2,)
+    ranks = pattern.example_ranks()
     if len(sizes) not in ranks or min(sizes) < 1:
         kind = "(T, C), (H, W, C) or (D, H, W, C)" if len(ranks) > 1 else "(T, C)"
         where = f" at site '{site}'" if site else ""
         raise ValueError(f"Expected a shape {kind} for {pattern.TYPE}{where}. Received: shape={shape!r}")
     pattern.check_rank(len(sizes) + 1)
-    names = ("position", "channel") if isinstance(pattern, MapPattern) else ("token", "feature")
-    return Place(site, pattern, sizes, names=names)
+    return Place(site, pattern, sizes, names=pattern.AXIS_NAMES)

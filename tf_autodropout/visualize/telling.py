@@ -9,8 +9,8 @@ import keras
 import numpy as np
 
 from tf_autodropout.masks import drop_probability, keep_mask
-from tf_autodropout.patterns import ConvPattern, DropBlockPattern, MapPattern, Pattern, TransformerPattern
-from tf_autodropout.patterns.extent import along, described
+from tf_autodropout.patterns import Pattern
+from tf_autodropout.patterns.extent import described
 from tf_autodropout.visualize.view import View
 
 _CELLS_AT_ONCE, _CELLS_IN_ALL = 2**20, 2**25
@@ -63,7 +63,7 @@ class Place:
     @cached_property
     def view(self) -> View:
         """How pictures of this place are made."""
-        grain = _grain(self.resolved, len(self.sizes))
+        grain = (self.resolved.grain(len(self.sizes)),) * len(self.sizes)
         return View.of(self.drawn, (*grain, 1) if self.is_table else grain, square=not self.is_table)
 
     @cached_property
@@ -79,13 +79,9 @@ class Place:
         """The pattern in words, how often it acts, and what is not shown."""
         if self.pattern.is_identity:
             return "no pattern"
-        lines = list(self.pattern.summary())
-        if isinstance(self.pattern, ConvPattern | DropBlockPattern):
-            there = along("size", self.pattern.size, len(self.sizes))
-            if not isinstance(self.pattern.size, tuple):  # written as on two axes
-                lines[0] = lines[0].replace(described((self.pattern.size,) * 2), described(there))
-            if isinstance(self.resolved, ConvPattern | DropBlockPattern) and self.pattern.has_fractions:
-                lines.append(f"here {described(along('size', self.resolved.size, len(self.sizes)))}")
+        lines = list(self.pattern.summary(len(self.sizes)))
+        if self.pattern.has_fractions:
+            lines.append(f"here {described(self.resolved.sizes(len(self.sizes)))}")
         chance, what = acts(self.resolved, self.sizes)
         if chance < _COMMON:
             lines.append(f"acts in {100 * chance:.3g} % of {what}")
@@ -122,45 +118,12 @@ class Place:
     def _if_applied(self) -> Pattern:
         """The pattern, given that it is applied, where a picture is one draw of that: what is drawn then, exactly."""
         one = self.resolved
-        alone = not self.is_table or getattr(one, "share_c", False)
-        if isinstance(one, ConvPattern) and alone and not one.is_identity:
-            return replace(one, rate=1.0)
-        if isinstance(one, TransformerPattern) and _is_drop_path(one, self.sizes) and not one.is_identity:
-            return replace(one, rate=1.0)
-        return one
+        alone = not self.is_table or one.share_c
+        whole = alone and one.all_or_none(self.sizes) and not one.is_identity
+        return replace(one, rate=1.0) if whole else one  # type: ignore[type-var]
 
 
 def acts(pattern: Pattern, sizes: tuple[int, ...]) -> tuple[float, str]:
     """Returns how often a pattern is applied at all, and to what; 1 where that has no meaning."""
-    what = "maps" if len(sizes) > 1 else "channels"
-    if getattr(pattern, "share_c", False):
-        what = "examples"
-    if pattern.is_identity:
-        return 1.0, what
-    if isinstance(pattern, ConvPattern):
-        return pattern.rate, what
-    if isinstance(pattern, DropBlockPattern):  # only one block covers the first cell: its chance is gamma
-        gamma = float(drop_probability(pattern, sizes).flat[0])
-        sides = along("size", pattern.size, len(sizes))
-        places = math.prod(size - int(side) + 1 for size, side in zip(sizes, sides, strict=True))
-        return 1 - (1 - gamma) ** places, what
-    assert isinstance(pattern, TransformerPattern)
-    return (pattern.rate if _is_drop_path(pattern, sizes) else 1.0), what
-
-
-def _is_drop_path(pattern: TransformerPattern, sizes: tuple[int, ...]) -> bool:
-    return pattern.share_t and pattern.share_c and pattern.size >= sizes[0]
-
-
-def _grain(pattern: Pattern, axes: int) -> tuple[int, ...]:
-    """The shortest run along each axis."""
-    if not isinstance(pattern, MapPattern):
-        assert isinstance(pattern, TransformerPattern)
-        runs = [pattern.size, *([pattern.stride] if pattern.stride else [])]
-        return (min(runs) if pattern.share_t else 1,)
-    assert isinstance(pattern, ConvPattern | DropBlockPattern)
-    runs = [int(side) for side in along("size", pattern.size, axes)]
-    if isinstance(pattern, ConvPattern) and pattern.repeat > 1:
-        strides = [int(side) for side in pattern.strides(axes)]
-        runs = [min(side, stride) if stride else side for side, stride in zip(runs, strides, strict=True)]
-    return (min(runs),) * axes
+    what = "examples" if pattern.share_c else "maps" if len(sizes) > 1 else "channels"
+    return (1.0 if pattern.is_identity else pattern.chance(sizes)), what

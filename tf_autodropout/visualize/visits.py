@@ -11,7 +11,7 @@ from tf_autodropout.layers import PatternDropout
 from tf_autodropout.layers.recording import recording
 from tf_autodropout.masks.backend import xp
 from tf_autodropout.masks.layout import MapLayout
-from tf_autodropout.patterns import MapPattern, Pattern
+from tf_autodropout.patterns import Pattern
 from tf_autodropout.visualize.telling import Place
 
 _UNKNOWN = 32  # stands for a size that the model leaves open
@@ -46,10 +46,8 @@ class Visit:
         notes = [f"{self.twins} layers alike"] if self.twins > 1 else []
         if (schedule := self.layer.schedule) is not None:
             notes.append(f"schedule ×{schedule.first:g} to ×{schedule.last:g}")
-        heads = not isinstance(self.pattern, MapPattern) and self.layer.token_axis != 1
-        names = ("key", "head and query") if heads else ("token", "feature")
-        if isinstance(self.pattern, MapPattern):
-            names = ("position", "channel")
+        heads = not self.pattern.ON_MAPS and self.layer.token_axis != 1
+        names = ("key", "head and query") if heads else self.pattern.AXIS_NAMES
         return Place(f"{self.site}\n{text}", self.pattern, known, tuple(notes), names)
 
 
@@ -75,7 +73,7 @@ def visit(model: keras.Model, inputs: Any = None, look: Look | None = None) -> l
             return
         seen.add(id(layer))
         pattern = layer.pattern
-        if pattern.is_identity or (layer.on_skip and not getattr(pattern, "residual", False)):
+        if pattern.is_identity or (layer.on_skip and not pattern.residual):
             return
         x = _tokens_or_channels_last(layer, pattern, x)
         key = (layer.site, pattern, tuple(x.shape[1:]))
@@ -101,7 +99,7 @@ def visit(model: keras.Model, inputs: Any = None, look: Look | None = None) -> l
 
 def _tokens_or_channels_last(layer: PatternDropout, pattern: Pattern, x: Any) -> Any:
     rank = len(x.shape)
-    if isinstance(pattern, MapPattern):
+    if pattern.ON_MAPS:
         layout = MapLayout.of(tuple(x.shape), layer.data_format)
         return keras.ops.transpose(x, (0, *layout.axes, layout.channel_axis))
     if rank == 2:  # one token an example
