@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.experimental.sparse
 import jax.numpy as jnp
 import keras
 import numpy as np
@@ -248,33 +247,6 @@ def compiled(function: Callable[..., Any], model: Any) -> Callable[..., Any]:
 
     run = jax.jit(stateless) if model.jit_compile else stateless
     return lambda *args: run([variable.value for variable in variables], *args)
-
-
-def in_strategy() -> builtins.bool:
-    return False
-
-
-def copied(value: Any) -> jax.Array:
-    return jnp.array(value, copy=True)  # a compiled step takes over the memory of what it is given
-
-
-def as_spec(value: np.ndarray, spec: Any) -> Any:
-    tensor = keras.ops.convert_to_tensor(value, spec.dtype)
-    return jax.experimental.sparse.BCOO.fromdense(tensor) if spec.sparse else tensor
-
-
-def to_arrays(nest: Any) -> list[np.ndarray]:
-    return [keras.ops.convert_to_numpy(one) for one in keras.tree.flatten(nest)]
-
-
-def call_on_symbols(function: Callable[..., Any], specs: Any) -> None:
-    with keras.StatelessScope():
-        jax.eval_shape(function, keras.tree.map_structure(_without_values, specs))
-
-
-def _without_values(spec: Any) -> jax.ShapeDtypeStruct:
-    """A size that is open counts as 32: JAX has none."""
-    return jax.ShapeDtypeStruct([32 if size is None else size for size in spec.shape], spec.dtype)
 
 
 def is_spec(x: Any) -> builtins.bool:
