@@ -268,6 +268,8 @@ def drawn_once(owner: Any, draw: Callable[[], Any]) -> Any:
 def _runs_again() -> builtins.bool:
     """True in a block of `jax.checkpoint`. No public name tells: where another release has it elsewhere, False, and
     JAX says what it says of Keras' own Dropout."""
+    if not hasattr(jax.extend.core, "take_current_trace"):  # JAX 0.8.1
+        return False
     with jax.extend.core.take_current_trace() as trace:
         debug_info = getattr(getattr(trace, "frame", None), "debug_info", None)
     return str(getattr(debug_info, "traced_for", "")).startswith("checkpoint")
