@@ -300,6 +300,38 @@ def test_a_model_is_regularized_trained_saved_and_stripped(build, pattern, shape
     assert np.allclose(array(stripped(x)), array(model(x)), atol=1e-6)
 
 
+class Again(keras.layers.Layer):
+    """A block that is run a second time in the backward pass."""
+
+    def __init__(self, block):
+        super().__init__()
+        self.block = block
+
+    def call(self, x, training=None):
+        return keras.remat(lambda x: self.block(x, training=training))(x)
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="TensorFlow: test_rematerialization; PyTorch: draws anew")
+@pytest.mark.parametrize(("kind", "mutable"), [("straight", False), ("dropout", True), ("large", False)])
+def test_a_block_that_runs_again_has_the_mask_of_the_forward_pass(kind, mutable):
+    pattern, shape = KINDS[kind]
+
+    def trained(around):
+        x = keras.Input(shape[1:])
+        dense, drop = keras.layers.Dense(shape[-1]), tad.PatternDropout(pattern, seed=3, mutable=mutable)
+        block = keras.Model(x, keras.layers.Dense(2)(drop(dense(x))))
+        for place, variable in enumerate(block.trainable_variables):
+            variable.assign(numbers(variable.shape, place))
+        model = keras.Model(x, around(block)(x))
+        model.compile(keras.optimizers.SGD(1e-3), "mse")
+        model.fit(numbers(shape), np.zeros((*shape[:-1], 2)), batch_size=shape[0], epochs=2, shuffle=False, verbose=0)
+        assert [int(one) for one in array(drop.seed_state)] == [3, 2]
+        return [array(one) for one in model.trainable_variables]
+
+    for again, plain in zip(trained(Again), trained(lambda block: block), strict=True):
+        np.testing.assert_allclose(again, plain, rtol=1e-5, atol=1e-6)
+
+
 @told_elsewhere
 def test_monte_carlo_presets_and_pictures():
     model = tad.regularize(convnet(), "convnet-spatial-0.1")

@@ -8,7 +8,6 @@ The graph is copied call by call, without running any.
 
 import copy
 import functools
-import importlib
 import inspect
 import types
 from collections import OrderedDict, defaultdict
@@ -33,9 +32,8 @@ from tf_autodropout.layers.keras_internals import (
     state_beside_value,
     take_identities,
 )
-from tf_autodropout.masks.backend import NAME, xp
+from tf_autodropout.surgery.objects import OBJECTS
 
-_OBJECTS = importlib.import_module(f"tf_autodropout.surgery.{NAME}_objects")
 _COMPILED = ("train_function", "test_function", "predict_function")  # of the model that traced them; made anew by `fit`
 _OWN_WAYS = ("__deepcopy__", "__setstate__", "__getnewargs__", "__getnewargs_ex__")
 
@@ -92,7 +90,7 @@ class _Web:
                     table.clear()
                     table.update(renamed)
         for _, new in self._operations:
-            _OBJECTS.finish(new)
+            OBJECTS.finish(new)
 
     def _keep(self, old: Any, new: Any) -> Any:
         self._made[id(old)] = new
@@ -108,7 +106,7 @@ class _Web:
     def _new(self, x: Any) -> Any:
         """Copies any other object: by its attributes, or in the way of its class."""
         kind = type(x)
-        if _OBJECTS.is_foreign(kind):
+        if OBJECTS.is_foreign(kind):
             return x
         if kind.__dictoffset__ and _is_copied_by_attributes(kind):
             return self._object(x)
@@ -135,8 +133,8 @@ class _Web:
 
     @_new.register(list)
     def _list(self, x: Any) -> Any:
-        if _OBJECTS.is_foreign(type(x)):
-            return _OBJECTS.wrapped([self.copied(one) for one in x])
+        if OBJECTS.is_foreign(type(x)):
+            return OBJECTS.wrapped([self.copied(one) for one in x])
         new: Any = self._keep(x, list.__new__(type(x)))
         list.extend(new, [self.copied(one) for one in x])
         return self._fill(x, new)
@@ -152,12 +150,12 @@ class _Web:
         items = tuple(self.copied(one) for one in x)
         if all(new is old for new, old in zip(items, x, strict=True)):
             return x
-        return _OBJECTS.wrapped(items) if _OBJECTS.is_foreign(type(x)) else tuple.__new__(type(x), items)
+        return OBJECTS.wrapped(items) if OBJECTS.is_foreign(type(x)) else tuple.__new__(type(x), items)
 
     @_new.register(dict)
     def _dict(self, x: Any) -> Any:
-        if _OBJECTS.is_foreign(type(x)):
-            return _OBJECTS.wrapped({self.copied(key): self.copied(value) for key, value in x.items()})
+        if OBJECTS.is_foreign(type(x)):
+            return OBJECTS.wrapped({self.copied(key): self.copied(value) for key, value in x.items()})
         base: Any = next(one for one in (OrderedDict, defaultdict, dict) if isinstance(x, one))
         new = self._keep(x, base.__new__(type(x)))
         for key, value in x.items():
@@ -207,16 +205,16 @@ class _Web:
                 return any(self.has_state(one, seen) for one in x)
             case dict():
                 return any(self.has_state(one, seen) for one in x.values())
-        if isinstance(x, _OBJECTS.FUNCTIONS):
+        if isinstance(x, OBJECTS.FUNCTIONS):
             return self.has_state(x.python_function, seen)
-        return isinstance(x, (KerasSaveable, keras.Variable, keras.random.SeedGenerator, *_OBJECTS.VARIABLES))
+        return isinstance(x, (KerasSaveable, keras.Variable, keras.random.SeedGenerator, *OBJECTS.VARIABLES))
 
     @_new.register(keras.Variable)
     def _keras_variable(self, x: Any) -> Any:
         if not has_value(x):
             return self._object(x)
         new = keras.Variable(
-            xp.copied(x.value),
+            OBJECTS.copied(x.value),
             dtype=x.dtype,
             trainable=x.trainable,
             aggregation=x.aggregation,
@@ -278,7 +276,7 @@ class _Web:
         return new
 
 
-_OBJECTS.teach(_Web)
+OBJECTS.teach(_Web)
 
 
 def _is_copied_by_attributes(kind: type) -> bool:

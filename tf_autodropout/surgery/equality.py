@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from tf_autodropout.layers.keras_internals import all_layers, graph_of, inputs_of, nodes_of
-from tf_autodropout.masks.backend import xp
+from tf_autodropout.surgery.objects import OBJECTS
 
 _SIZES = (16, 32, 64, 224)  # tried for sizes that a model leaves open
 _WORDS = ("a", "the", "of")  # where no layer tells its vocabulary
@@ -30,9 +30,9 @@ def check_same_inference(made: keras.Model, model: keras.Model) -> None:
     Raises:
         ValueError: they differ, with the name of the first layer that does.
     """
-    if xp.in_strategy() or _inputs(model) is None:
+    if OBJECTS.in_strategy() or _inputs(model) is None:
         return
-    kept = [(variable, xp.copied(variable.value)) for variable in _states(made, model)]
+    kept = [(variable, OBJECTS.copied(variable.value)) for variable in _states(made, model)]
     try:
         for batch in _batches(model):
             try:
@@ -125,7 +125,7 @@ def _random(spec: Any, size: int, indices: bool, words: list[str], rng: np.rando
         value = rng.standard_normal(shape)
     else:
         value = rng.integers(0, 2, shape)
-    return xp.as_spec(value, spec)
+    return OBJECTS.as_spec(value, spec)
 
 
 def _vocabulary(model: Any) -> list[str]:
@@ -142,7 +142,7 @@ def _run(model: Any, batch: Any) -> list[Any]:
 
 
 def _flat(outputs: Any) -> list[np.ndarray]:
-    return xp.to_arrays(outputs)
+    return OBJECTS.to_arrays(outputs)
 
 
 def _tolerance(model: Any) -> float:

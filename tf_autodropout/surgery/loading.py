@@ -13,8 +13,9 @@ from tf_autodropout.layers import (
 )
 from tf_autodropout.layers.recording import recording
 from tf_autodropout.layers.site_layers import SCORES
-from tf_autodropout.masks.backend import NAME, xp
+from tf_autodropout.masks.backend import NAME
 from tf_autodropout.surgery.hub import import_if_named
+from tf_autodropout.surgery.objects import OBJECTS
 from tf_autodropout.surgery.rebuilding import register_backbones
 
 
@@ -63,7 +64,7 @@ def _warn_of_fused_attention(model: Any) -> None:
         return
     try:
         with recording(lambda layer, x: waiting.pop(id(layer), None)):
-            xp.call_on_symbols(lambda inputs: model(inputs, training=False), specs)
+            OBJECTS.call_on_symbols(lambda inputs: model(inputs, training=False), specs)
     except Exception:  # whatever a layer says of the sizes that open ones count as
         return
     if waiting:

@@ -12,6 +12,7 @@ from tf_autodropout.layers.recording import recording
 from tf_autodropout.masks.backend import xp
 from tf_autodropout.masks.layout import MapLayout
 from tf_autodropout.patterns import Pattern
+from tf_autodropout.surgery.objects import OBJECTS
 from tf_autodropout.visualize.telling import Place
 
 _UNKNOWN = 32  # stands for a size that the model leaves open
@@ -123,4 +124,4 @@ def _trace(model: keras.Model) -> None:
         raise ValueError(
             f"Model '{model.name}' does not tell the shape of its inputs: give a batch, tad.show(model, x)."
         )
-    xp.call_on_symbols(lambda inputs: model(inputs, training=False), structure)
+    OBJECTS.call_on_symbols(lambda inputs: model(inputs, training=False), structure)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.experimental.sparse
+import jax.extend.core
 import jax.numpy as jnp
 import keras
 import numpy as np
@@ -76,7 +76,35 @@ def custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
         return y, exact(backward)
 
     made: Callable[..., Any] = jax.custom_gradient(with_exact_gradient)
-    return made
+    return lambda x: _closed(with_exact_gradient, x)(x) if _runs_again() else made(x)
+
+
+def _closed(function: Callable[..., Any], x: jax.Array) -> Callable[..., Any]:
+    """Returns a function with a gradient of its own that takes as arguments what it reads of a block that runs again.
+
+    JAX takes the gradient of a block when it has run, and its values are gone by then.
+    """
+    backwards: Any = None
+
+    def forward(x: jax.Array) -> Any:
+        nonlocal backwards
+        y, backward = function(x)
+        backwards = jax.make_jaxpr(backward)(y)
+        return y, backwards.consts
+
+    forwards = jax.make_jaxpr(forward)(x)
+
+    def run(x: jax.Array, *read: Any) -> Any:
+        y, *kept = exact(jax.extend.core.jaxpr_as_fun(jax.extend.core.ClosedJaxpr(forwards.jaxpr, read)))(x)
+        return y, kept
+
+    def run_back(kept: Any, dy: jax.Array) -> Any:
+        (dx,) = exact(jax.extend.core.jaxpr_as_fun(jax.extend.core.ClosedJaxpr(backwards.jaxpr, kept)))(dy)
+        return dx, *[None] * len(forwards.consts)
+
+    closed = jax.custom_vjp(lambda *args: run(*args)[0])
+    closed.defvjp(run, run_back)
+    return lambda x: closed(x, *forwards.consts)
 
 
 def divide_no_nan(x: jax.Array, y: jax.Array) -> jax.Array:
@@ -225,8 +253,26 @@ def fused(function: Callable[..., Any], shape: Any) -> Callable[..., Any]:
 
 
 def drawn_once(owner: Any, draw: Callable[[], Any]) -> Any:
-    """Returns `draw()`: what JAX computes again it computes from the same state."""
-    return draw()
+    """Returns `draw()`, computed where the random state is from.
+
+    A block that JAX runs again (`jax.checkpoint`, `keras.remat`) reads in both runs what was drawn outside of it. Drawn
+    inside, the state that moves on would be a value of the block, which JAX lets nobody read.
+    """
+    outside = getattr(owner.seed_state.value, "_trace", None)
+    if outside is None or not _runs_again():
+        return draw()
+    with jax.extend.core.set_current_trace(outside):
+        return draw()
+
+
+def _runs_again() -> builtins.bool:
+    """True in a block of `jax.checkpoint`. No public name tells: where another release has it elsewhere, False, and
+    JAX says what it says of Keras' own Dropout."""
+    if not hasattr(jax.extend.core, "take_current_trace"):  # JAX 0.8.1
+        return False
+    with jax.extend.core.take_current_trace() as trace:
+        debug_info = getattr(getattr(trace, "frame", None), "debug_info", None)
+    return str(getattr(debug_info, "traced_for", "")).startswith("checkpoint")
 
 
 def replica() -> int:
@@ -248,33 +294,6 @@ def compiled(function: Callable[..., Any], model: Any) -> Callable[..., Any]:
 
     run = jax.jit(stateless) if model.jit_compile else stateless
     return lambda *args: run([variable.value for variable in variables], *args)
-
-
-def in_strategy() -> builtins.bool:
-    return False
-
-
-def copied(value: Any) -> jax.Array:
-    return jnp.array(value, copy=True)  # a compiled step takes over the memory of what it is given
-
-
-def as_spec(value: np.ndarray, spec: Any) -> Any:
-    tensor = keras.ops.convert_to_tensor(value, spec.dtype)
-    return jax.experimental.sparse.BCOO.fromdense(tensor) if spec.sparse else tensor
-
-
-def to_arrays(nest: Any) -> list[np.ndarray]:
-    return [keras.ops.convert_to_numpy(one) for one in keras.tree.flatten(nest)]
-
-
-def call_on_symbols(function: Callable[..., Any], specs: Any) -> None:
-    with keras.StatelessScope():
-        jax.eval_shape(function, keras.tree.map_structure(_without_values, specs))
-
-
-def _without_values(spec: Any) -> jax.ShapeDtypeStruct:
-    """A size that is open counts as 32: JAX has none."""
-    return jax.ShapeDtypeStruct([32 if size is None else size for size in spec.shape], spec.dtype)
 
 
 def is_spec(x: Any) -> builtins.bool:

@@ -183,41 +183,6 @@ def from_wide(numbers: np.ndarray) -> np.ndarray:
     return numbers
 
 
-def in_strategy() -> builtins.bool:
-    """True in the scope of a distribution strategy, where running a model is a step of its own."""
-    inside: builtins.bool = tf.distribute.has_strategy()
-    return inside
-
-
-def copied(value: Any) -> tf.Tensor:
-    """Returns the value of a variable, which does not change with it."""
-    return tf.convert_to_tensor(value)
-
-
-def as_spec(value: np.ndarray, spec: Any) -> Any:
-    """Returns an array as a tensor that a `keras.KerasTensor` stands for."""
-    tensor = tf.constant(value) if spec.dtype == "string" else tf.cast(value, spec.dtype)
-    if spec.sparse:
-        return tf.sparse.from_dense(tensor)
-    return tf.RaggedTensor.from_tensor(tensor) if spec.ragged else tensor
-
-
-def to_arrays(nest: Any) -> list[np.ndarray]:
-    """Returns the tensors in a nest as arrays; a sparse or ragged one gives several."""
-    return [np.asarray(one) for one in tf.nest.flatten(nest, expand_composites=True)]
-
-
-def call_on_symbols(function: Callable[..., Any], specs: Any) -> None:
-    """Runs a function on tensors without values.
-
-    Args:
-        function: Of one argument.
-        specs: The argument, a nest of `keras.KerasTensor`.
-    """
-    specs = tf.nest.map_structure(lambda one: tf.TensorSpec(tuple(one.shape), one.dtype), specs)
-    tf.function(function, autograph=False).get_concrete_function(specs)
-
-
 def is_spec(x: Any) -> builtins.bool:
     """True for a tensor that Keras finds out shapes with: sizes that are open have no tensors to stand for them."""
     return False

@@ -47,7 +47,7 @@ def constant(value: Any, dtype: torch.dtype | None = None, shape: Any = None) ->
 
 def convert_to_tensor(x: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
     if isinstance(x, keras.Variable):  # read now: it may change
-        x = copied(x.value)
+        x = x.value.detach().clone()
     tensor = x if isinstance(x, torch.Tensor) else keras.ops.convert_to_tensor(x)
     return tensor if dtype is None else tensor.to(dtype)
 
@@ -291,32 +291,6 @@ def while_loop(condition: Callable[..., Any], step: Callable[..., Any], start: t
 def compiled(function: Callable[..., Any], model: Any) -> Callable[..., Any]:
     run: Callable[..., Any] = torch.no_grad()(function)
     return run
-
-
-def in_strategy() -> builtins.bool:
-    return False
-
-
-def copied(value: Any) -> torch.Tensor:
-    return value.detach().clone()
-
-
-def as_spec(value: np.ndarray, spec: Any) -> Any:
-    return keras.ops.convert_to_tensor(value, spec.dtype)
-
-
-def to_arrays(nest: Any) -> list[np.ndarray]:
-    return [keras.ops.convert_to_numpy(one) for one in keras.tree.flatten(nest)]
-
-
-def _zeros_of(spec: Any) -> torch.Tensor:
-    sizes = [(32 if place else 1) if size is None else size for place, size in enumerate(spec.shape)]
-    return keras.ops.zeros(sizes, spec.dtype)
-
-
-def call_on_symbols(function: Callable[..., Any], specs: Any) -> None:
-    with torch.no_grad():  # on zeros: its tensors without values do not run all of Keras
-        function(keras.tree.map_structure(_zeros_of, specs))
 
 
 def is_spec(x: Any) -> builtins.bool:
