@@ -168,7 +168,7 @@ class SearchSpace:
 
     def _encoded(self, sites: Sequence[Site], patterns: Sequence[Pattern]) -> list[int] | None:
         """The tokens of one group: those that, each by itself, give the first site what its pattern has."""
-        grid, wanted = _grid(sites[0]), [_of_length(p, site) for p, site in zip(patterns, sites, strict=True)]
+        grid, wanted = _grid(sites[0]), [of_length(p, site) for p, site in zip(patterns, sites, strict=True)]
         chosen = {token: values[0] for token, values in grid.items()}
         for token, values in grid.items() if not wanted[0].is_identity else ():
             made = [getattr(_pattern(sites[0], chosen | {token: value}), token) for value in values]
@@ -232,7 +232,7 @@ def _pattern(site: Site, values: dict[str, Any]) -> ConvPattern | TransformerPat
     return TransformerPattern(**(values | {"size": site.shape[0] if values["size"] == "all" else values["size"]}))
 
 
-def _of_length(pattern: Pattern, site: Site) -> Pattern:
+def of_length(pattern: Pattern, site: Site) -> Pattern:
     """A pattern over the whole sequence with the length that a space writes for it."""
     if isinstance(pattern, TransformerPattern) and pattern.size >= site.shape[0]:
         return replace(pattern, size=site.shape[0])
