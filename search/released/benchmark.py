@@ -239,7 +239,7 @@ def benchmark(task: str = "pydoc", table: str | Path | None = None, **settings: 
     trainings = [
         (PatternSet.from_json(row["patterns"]), Recorded(row["training_seed"], *map(row.get, _FIELDS)))
         for row in own
-        if row["patterns"] is not None and not row["schedule"] and row["status"] in _COUNTED
+        if not (row["patterns"] is None or row["reward"] is None or row["schedule"]) and row["status"] in _COUNTED
     ]
     space = SearchSpace(sites, told["granularity"])
     return Benchmark(space, known[fitting[0]], told["score"], told["lower_is_better"], trainings)
@@ -255,8 +255,9 @@ def _rewards(answer: Answer) -> list[float]:
 def _rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
     import scipy.stats
 
-    found = float(scipy.stats.spearmanr(one, other).statistic)
-    return 0.0 if math.isnan(found) else found  # a model that answers alike ranks nothing
+    if min(np.ptp(one), np.ptp(other)) == 0:  # a model that answers alike ranks nothing
+        return 0.0
+    return float(scipy.stats.spearmanr(one, other).statistic)
 
 
 def _differences(told: Sequence[Mapping[str, Any]]) -> str:

@@ -1,0 +1,271 @@
+"""The zoo: the PatternSets that campaigns found, as presets, each tried on one network that it was not found on.
+
+    python benchmarks/zoo.py runs/campaign             # presets; then about 10 minutes of one quiet core for three
+    python benchmarks/zoo.py runs/campaign --seeds 0   # the presets alone, seconds
+
+A run that has ended with its table gives one preset, `transformer-found-TASK-SEED` or `convnet-found-TASK-SEED`, in
+tf_autodropout/presets: the PatternSet that its race called the best, with task, settings, searcher, seeds, and the
+paired leads over its rivals, as `campaign.py` chooses them. Sizes that cover the whole sequence of the child cover
+every sequence.
+
+The other network, for the roles of Transformers: a causal language model on KerasHub's GPT-2 (2 layers with learned
+positions, normalization first and GELU, where `pydoc` has 1 of Keras' own kind), on the text of `pydoc`. The preset is
+regularized there by roles, as `tad.regularize(model, NAME)` does, without a search; what it has to beat are no dropout
+and the classic that the campaign's validation chose, carried in the same way, over the same seeds. The figure goes into
+the preset's file, good or bad. ConvNets have no such trial yet: "not run".
+
+What is trained is kept in `--out`, and a stopped one goes on.
+"""
+
+import argparse
+import datetime
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from campaign import NONE, lead_over, rivals
+from released_table import runs_in
+
+import tf_autodropout as tad
+from tf_autodropout.patterns import PatternSet, TransformerPattern
+from tf_autodropout.patterns.checks import WHOLE
+from tf_autodropout.patterns.document import write_text
+from tf_autodropout.patterns.seeding import site_seed
+from tf_autodropout.search.core import Opponent
+from tf_autodropout.search.released.card import DATA
+from tf_autodropout.search.results.comparison import FOUND, Row
+from tf_autodropout.search.results.paired import paired_lead
+from tf_autodropout.search.results.report import ROWS
+from tf_autodropout.search.results.trainings import FRESH, TRIAL, PastRun
+from tf_autodropout.search.tasks.model_task import ModelTask
+from tf_autodropout.search.tasks.pydoc import load_corpus
+
+SHELF = Path(__file__).parents[1] / "tf_autodropout" / "presets"
+TUNED = "tuned classic, by validation"  # of `rivals`
+LAYERS, FEATURES, HEADS, TOKENS, BATCH, STEPS, RATE = 2, 96, 4, 32, 16, 400, 2e-3
+NETWORK = (
+    f"GPT-2 of KerasHub, {LAYERS} layers of {FEATURES} features, on the text of pydoc, {STEPS} steps of {BATCH} "
+    f"sequences of {TOKENS} tokens"
+)
+
+
+def tables_in(directories: list[Path]) -> dict[str, dict[str, Any]]:
+    """Returns the final tables of the runs that have one, by the name of the run."""
+    files = [file for one in directories for file in one.rglob(ROWS)]
+    return {file.parent.name: json.loads(file.read_text("utf-8")) for file in files}
+
+
+def preset_of(run: PastRun, table: dict[str, Any]) -> tuple[str, PatternSet, PatternSet]:
+    """Returns name and PatternSet of the preset of a run, and the patterns of the classic that validation chose."""
+    space, lower = run.task.space, table["lower_is_better"]
+    rows = [Row.of(row["name"], row["valid"], row["test"]) for row in table["rows"]]
+    fresh = [t for t in run.trainings if t.role == FRESH and t.name == f"{FOUND}, trial {table['trial']}"]
+    found = next(t for t in run.trainings if t.role == TRIAL and t.trial == table["trial"])
+    assert found.patterns is not None
+    chosen = rivals(rows, lower)
+    leads = {what: {"over": row.name} | _told(lead_over(rows[0], row, lower)) for what, row in chosen.items()}
+    classic = next(t.patterns for t in run.trainings if t.role == FRESH and t.name == chosen[TUNED].name)
+    assert classic is not None
+    roles = all(site.kind is TransformerPattern for site in space.sites)
+    task, seed = run.settings["name"], run.config["seed"]
+    notes = {
+        "made_by": "found by a search of this project (benchmarks/campaign.py); not from the AutoDropout paper",
+        "family": "Transformers; keys are kinds of sites"
+        if roles
+        else "ConvNets; keys are sites of the task's network, for tad.transfer",
+        "space_version": run.config["task"]["space"]["version"],
+        "task": task,
+        "settings": run.settings,
+        "data": DATA.get(task, ""),
+        "searcher": run.config["searcher"]["name"],
+        "search_seed": seed,
+        "trials": sum(t.role == TRIAL for t in run.trainings),
+        "trial": table["trial"],
+        "score": table["score"],
+        "lower_is_better": lower,
+        "seeds": [t.seed for t in fresh],
+        "test": round(rows[0].mean, 4),
+        "spread": round(rows[0].deviation, 4),
+        "leads": leads,
+        "sites": {site.name: list(site.shape) for site in space.sites},
+        "elsewhere": "not run",
+        "measured": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, tf_autodropout {run.version}; fresh seeds; a lead "
+        "is the mean of the paired differences in units of the score, positive where this PatternSet is better, with "
+        "its 95 % BCa interval and the p of the sign-flip test",
+    }
+    name = f"{'transformer' if roles else 'convnet'}-found-{task}-{seed}"
+    return name, PatternSet(_anywhere(found.patterns, run), notes), _anywhere(classic, run)
+
+
+def _anywhere(patterns: PatternSet, run: PastRun) -> PatternSet:
+    """Without what drops nothing; what covers all of the child's sequence covers any."""
+    lengths = {site.name: site.shape[0] for site in run.task.space.sites}
+    kept = {}
+    for site, pattern in patterns.items():
+        if isinstance(pattern, TransformerPattern) and pattern.size >= lengths[site]:
+            fields = pattern.to_dict() | {"size": WHOLE, "stride": 0}
+            pattern = TransformerPattern(**fields)
+        if not pattern.is_identity:
+            kept[site] = pattern
+    return PatternSet(kept)
+
+
+def _told(lead: Any) -> dict[str, float | None]:
+    return {
+        name: None if math.isnan(value) else round(value, 4)
+        for name, value in (("mean", lead.mean), ("low", lead.low), ("high", lead.high), ("p", lead.p))
+    }
+
+
+class Elsewhere:
+    """The other network: trains it with patterns by role, and keeps what came of it.
+
+    Args:
+        store: Directory of the results.
+        seeds: Number of seeds that all contenders share.
+    """
+
+    def __init__(self, store: Path, seeds: int) -> None:
+        self._store = store
+        self.seeds = [site_seed(0, "elsewhere", index) for index in range(seeds)]
+
+    def scores(self, name: str, patterns: PatternSet) -> list[float]:
+        """Returns test perplexities, one a seed."""
+        return [self._score(name, patterns, seed) for seed in self.seeds]
+
+    def _score(self, name: str, patterns: PatternSet, seed: int) -> float:
+        asked = json.dumps([NETWORK, RATE, PatternSet(patterns).to_dict()["patterns"], seed], sort_keys=True)
+        file = self._store / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
+        if not file.exists():
+            scores = self._task.test(Opponent(name, patterns), seed).metrics
+            told = {"name": name, "asked": asked} | {split: math.exp(loss) for split, loss in scores.items()}
+            self._store.mkdir(parents=True, exist_ok=True)
+            write_text(file, json.dumps(told))
+            print(f"  {name}, seed {seed}: {told['test']:.2f}", flush=True)
+        return json.loads(file.read_text("utf-8"))["test"]
+
+    @cached_property
+    def _task(self) -> ModelTask:
+        corpus = load_corpus()
+        (x, y), valid, test = (
+            _windows(split, stride)
+            for split, stride in ((corpus.train, 1), (corpus.valid, TOKENS), (corpus.test, TOKENS))
+        )
+        task = ModelTask(
+            lambda: language_model(corpus.vocabulary_size),
+            x,
+            y,
+            validation_data=valid,
+            test_data=test,
+            objective="val_loss",
+            steps=STEPS,
+            batch_size=BATCH,
+            validation_batch_size=128,
+            name="gpt2",
+        )
+        return task
+
+
+def language_model(vocabulary_size: int) -> keras.Model:
+    """Returns the other network, compiled."""
+    import keras_hub
+
+    backbone = keras_hub.models.GPT2Backbone(
+        vocabulary_size, LAYERS, HEADS, FEATURES, 4 * FEATURES, dropout=0.0, max_sequence_length=TOKENS
+    )
+    ids = keras.Input((TOKENS,), dtype="int32")
+    features = backbone({"token_ids": ids, "padding_mask": keras.ops.ones_like(ids)})
+    model = keras.Model(ids, backbone.token_embedding(features, reverse=True))
+    schedule = keras.optimizers.schedules.CosineDecay(RATE, STEPS)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(schedule), loss)
+    return model
+
+
+def _windows(tokens: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray]:
+    """All sequences, `stride` tokens apart, and the tokens that follow."""
+    places = np.arange(0, len(tokens) - TOKENS, stride)[:, None] + np.arange(TOKENS)
+    return tokens[places], tokens[places + 1]
+
+
+def tried(preset: tuple[str, PatternSet], classic: PatternSet, other: Elsewhere) -> dict[str, Any]:
+    """Returns what a preset is worth on the other network, against no dropout and the classic of its campaign."""
+    name, patterns = preset
+    over = patterns.provenance["leads"][TUNED]["over"]
+    found = other.scores(name, patterns)
+    against = {over: other.scores(over, classic), NONE: other.scores(NONE, PatternSet({}))}
+    return {
+        "network": NETWORK,
+        "score": "test perplexity",
+        "lower_is_better": True,
+        "seeds": other.seeds,
+        "test": round(float(np.mean(found)), 4),
+        "leads": [
+            {"over": rival, "test": round(float(np.mean(scores)), 4)} | _told(paired_lead(found, scores, True))
+            for rival, scores in against.items()
+        ],
+        "measured": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, tensorflow {version('tensorflow')}, keras "
+        f"{version('keras')}, keras-hub {version('keras-hub')}; benchmarks/zoo.py",
+    }
+
+
+def presets_of(directories: list[Path]) -> Iterator[tuple[str, PatternSet, PatternSet]]:
+    """Yields `preset_of` of each run that has ended.
+
+    Raises:
+        SystemExit: two runs of one task and seed, or none that has ended.
+    """
+    tables, names = tables_in(directories), set[str]()
+    for run in runs_in(directories):
+        if run.name not in tables:
+            print(f"{run.name}: has not ended, no preset")
+            continue
+        name, patterns, classic = preset_of(run, tables[run.name])
+        if name in names:
+            raise SystemExit(f"Two runs make the preset {name}: name one of them")
+        names.add(name)
+        yield name, patterns, classic
+    if not names:
+        raise SystemExit("No run has ended")
+
+
+def main() -> None:
+    """Writes the presets, tries them, and prints the shelf."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("directories", nargs="+", type=Path, help="runs, or directories of runs")
+    parser.add_argument("--seeds", type=int, default=6, help="of the other network; 0 leaves it out")
+    parser.add_argument("--out", type=Path, default=Path("runs/zoo"), help="what was trained on the other network")
+    parser.add_argument("--shelf", type=Path, default=SHELF)
+    options = parser.parse_args()
+    made = list(presets_of(options.directories))
+    for name, patterns, _ in made:  # all of them first: they need no training
+        write(options.shelf, name, patterns, _figures_on_file(options.shelf, name, patterns))
+    other = Elsewhere(options.out, options.seeds)
+    for name, patterns, classic in made:
+        if options.seeds and name.startswith("transformer-"):
+            write(options.shelf, name, patterns, tried((name, patterns), classic, other))
+    tad.presets.table()
+
+
+def write(shelf: Path, name: str, patterns: PatternSet, elsewhere: Any) -> None:
+    """Writes the file of a preset."""
+    PatternSet(patterns, patterns.provenance | {"elsewhere": elsewhere}).save(shelf / f"{name}.json")
+
+
+def _figures_on_file(shelf: Path, name: str, patterns: PatternSet) -> Any:
+    """What the file says of the other network, if it is of the same patterns."""
+    file = shelf / f"{name}.json"
+    there = PatternSet.load(file) if os.path.exists(file) else None
+    return there.provenance.get("elsewhere", "not run") if there == patterns else "not run"
+
+
+if __name__ == "__main__":
+    main()
