@@ -1,9 +1,9 @@
-"""The zoo: the PatternSets that campaigns found, as presets, each tried on one network that it was not found on.
+"""What campaigns give away: the released table, and the zoo, each PatternSet of it tried on one other network.
 
-    python benchmarks/zoo.py runs/campaign             # presets; then about 10 minutes of one quiet core for three
-    python benchmarks/zoo.py runs/campaign --seeds 0   # the presets alone, seconds
+    python benchmarks/zoo.py runs/campaign             # all of it: about 10 minutes of one quiet core for three runs
+    python benchmarks/zoo.py runs/campaign --seeds 0   # without the other network: seconds
 
-A run that has ended with its table gives one preset, `transformer-found-TASK-SEED` or `convnet-found-TASK-SEED`, in
+First the table and its card, as by `released_table.py`. Then the presets: a run that has ended with its table gives one preset, `transformer-found-TASK-SEED` or `convnet-found-TASK-SEED`, in
 tf_autodropout/presets: the PatternSet that its race called the best, with task, settings, searcher, seeds, and the
 paired leads over its rivals, as `campaign.py` chooses them. Sizes that cover the whole sequence of the child cover
 every sequence.
@@ -32,7 +32,7 @@ from typing import Any
 import keras
 import numpy as np
 from campaign import NONE, lead_over, rivals
-from released_table import runs_in
+from released_table import PLACE, make_table, runs_in
 
 import tf_autodropout as tad
 from tf_autodropout.patterns import PatternSet, TransformerPattern
@@ -97,8 +97,8 @@ def preset_of(run: PastRun, table: dict[str, Any]) -> tuple[str, PatternSet, Pat
         "leads": leads,
         "sites": {site.name: list(site.shape) for site in space.sites},
         "elsewhere": "not run",
-        "measured": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, tf_autodropout {run.version}; fresh seeds; a lead "
-        "is the mean of the paired differences in units of the score, positive where this PatternSet is better, with "
+        "measured": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, tf_autodropout {run.version}; fresh seeds; a "
+        "lead is the mean of the paired differences in units of the score, positive where this PatternSet is better, with "
         "its 95 % BCa interval and the p of the sign-flip test",
     }
     name = f"{'transformer' if roles else 'convnet'}-found-{task}-{seed}"
@@ -217,14 +217,14 @@ def tried(preset: tuple[str, PatternSet], classic: PatternSet, other: Elsewhere)
     }
 
 
-def presets_of(directories: list[Path]) -> Iterator[tuple[str, PatternSet, PatternSet]]:
-    """Yields `preset_of` of each run that has ended.
+def presets_of(runs: list[PastRun], directories: list[Path]) -> Iterator[tuple[str, PatternSet, PatternSet]]:
+    """Yields `preset_of` of each run in some directories that has ended.
 
     Raises:
         SystemExit: two runs of one task and seed, or none that has ended.
     """
     tables, names = tables_in(directories), set[str]()
-    for run in runs_in(directories):
+    for run in runs:
         if run.name not in tables:
             print(f"{run.name}: has not ended, no preset")
             continue
@@ -234,18 +234,21 @@ def presets_of(directories: list[Path]) -> Iterator[tuple[str, PatternSet, Patte
         names.add(name)
         yield name, patterns, classic
     if not names:
-        raise SystemExit("No run has ended")
+        raise SystemExit("No run has ended: no presets")
 
 
 def main() -> None:
-    """Writes the presets, tries them, and prints the shelf."""
+    """Writes table and presets, tries these, and prints the shelf."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directories", nargs="+", type=Path, help="runs, or directories of runs")
     parser.add_argument("--seeds", type=int, default=6, help="of the other network; 0 leaves it out")
     parser.add_argument("--out", type=Path, default=Path("runs/zoo"), help="what was trained on the other network")
     parser.add_argument("--shelf", type=Path, default=SHELF)
+    parser.add_argument("--table", type=Path, default=PLACE)
     options = parser.parse_args()
-    made = list(presets_of(options.directories))
+    runs = runs_in(options.directories)
+    make_table(runs, options.table)
+    made = list(presets_of(runs, options.directories))
     for name, patterns, _ in made:  # all of them first: they need no training
         write(options.shelf, name, patterns, _figures_on_file(options.shelf, name, patterns))
     other = Elsewhere(options.out, options.seeds)

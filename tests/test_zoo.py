@@ -117,7 +117,16 @@ def test_a_trial_elsewhere_is_paired_and_goes_on(zoo: ModuleType, past: PastRun,
     assert zoo.tried(("mine", found), classic, again)["leads"] == told["leads"]
     assert again._task.asked == 0
     assert len(list((tmp_path / "store").iterdir())) == 12
-    notes = {"searcher": "s", "search_seed": 0, "trial": 1, "trials": 2, "task": "t", "test": 60, "spread": 1, "seeds": [1]}
+    notes = {
+        "searcher": "s",
+        "search_seed": 0,
+        "trial": 1,
+        "trials": 2,
+        "task": "t",
+        "test": 60,
+        "spread": 1,
+        "seeds": [1],
+    }
     lead = {"over": "Dropout(0.3)", "mean": None, "low": None, "high": None, "p": 1.0}
     line = shelf._line("mine", notes | {"leads": {zoo.TUNED: lead}, "elsewhere": told})
     assert line[4] == "diverged, against Dropout(0.3)"

@@ -223,9 +223,7 @@ def benchmark(task: str = "pydoc", table: str | Path | None = None, **settings: 
     if task not in there:
         raise ValueError(f"Invalid value for 'task'. Expected one of {', '.join(there)}. Received: task={task!r}")
     known = {text: json.loads(text) for text in dict.fromkeys(row["settings"] for row in rows if row["task"] == task)}
-    fitting = [
-        text for text, told in known.items() if all(told.get(name) == value for name, value in settings.items())
-    ]
+    fitting = [text for text, told in known.items() if all(told.get(name) == value for name, value in settings.items())]
     if len(fitting) != 1:
         raise ValueError(
             f"Expected settings of one record of '{task}'. Received: {settings}, which fit {len(fitting)} of "
@@ -237,7 +235,7 @@ def benchmark(task: str = "pydoc", table: str | Path | None = None, **settings: 
         raise ValueError(f"Expected a table of space version {SPACE_VERSION}. Received: {version}")
     sites = tuple(Site(name, _KINDS[kind], tuple(shape), *place) for name, kind, shape, *place in told["sites"])
     trainings = [
-        (PatternSet.from_json(row["patterns"]), Recorded(row["training_seed"], *map(row.get, _FIELDS)))
+        (PatternSet.from_json(row["patterns"]), Recorded(row["training_seed"], **{name: row[name] for name in _FIELDS}))
         for row in own
         if not (row["patterns"] is None or row["reward"] is None or row["schedule"]) and row["status"] in _COUNTED
     ]
@@ -263,8 +261,11 @@ def _rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
 def _differences(told: Sequence[Mapping[str, Any]]) -> str:
     names = dict.fromkeys(name for one in told for name in one)
     unlike = {name: [one.get(name) for one in told] for name in names}
-    return "; ".join(
-        f"{name}: {', '.join(sorted({json.dumps(value) for value in values}))}"
-        for name, values in unlike.items()
-        if len({json.dumps(value) for value in values}) > 1
-    ) or "nothing"
+    return (
+        "; ".join(
+            f"{name}: {', '.join(sorted({json.dumps(value) for value in values}))}"
+            for name, values in unlike.items()
+            if len({json.dumps(value) for value in values}) > 1
+        )
+        or "nothing"
+    )

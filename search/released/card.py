@@ -13,7 +13,7 @@ from tf_autodropout.search.released.table import COLUMNS, by_name, read_table
 
 # What each task trains on, by whom, and on what terms; none of it is in the table.
 DATA = {
-    "pydoc": "The language reference of CPython, as the running Python carries it; Python Software Foundation License 2.",
+    "pydoc": "The language reference of CPython, as the running Python carries it; Python Software Foundation License.",
     "digits": "Optical Recognition of Handwritten Digits, Alpaydin and Kaynak, through scikit-learn; CC BY 4.0.",
     "cifar10-small": "CIFAR-10, Krizhevsky 2009; its authors name no licence.",
     "ptb": "Penn Treebank as prepared by Mikolov; the text belongs to the Linguistic Data Consortium.",
@@ -27,8 +27,8 @@ _LIMITS = (
     "Trials have one seed each, by which the best of them are chosen: the highest rewards are in part luck. Use the "
     "means of those with repeats, on seeds that chose nothing: role `fresh`.",
     "Test scores are those of role `fresh` alone. What is tuned by them is tuned on test data.",
-    "`valid` of tuning and finalists is computed from the reward, which is all that a ledger keeps of them; seconds are "
-    "of the machine at hand and its load, and only of search trials.",
+    "`valid` of tuning and finalists is computed from the reward, which is all that a ledger keeps of them; seconds "
+    "are of the machine at hand and its load, and only of search trials.",
     "Small children on small data: what ranks PatternSets here need not rank them in large networks.",
 )
 
@@ -61,8 +61,8 @@ def card(file: Path) -> str:
         "print(recorded[best], recorded.noise)",
         "```",
         "",
-        f'Without this package: `pyarrow.parquet.read_table("{file.name}")`, or `pandas.read_parquet`; what the runs are '
-        'is in the metadata of its schema, under `b"tf_autodropout"`, as JSON.',
+        f'Without this package: `pyarrow.parquet.read_table("{file.name}")`, or `pandas.read_parquet`; what the runs '
+        'are is in the metadata of its schema, under `b"tf_autodropout"`, as JSON.',
         "",
         "## Fields",
         "",
@@ -86,7 +86,10 @@ def card(file: Path) -> str:
         "",
         "| task | PatternSets | with two seeds or more | most seeds | noise of the reward |",
         "|---|---:|---:|---:|---:|",
-        *(_noise(file, task, json.loads(text)) for task, text in dict.fromkeys((r["task"], r["settings"]) for r in rows)),
+        *(
+            _noise(file, task, json.loads(text))
+            for task, text in dict.fromkeys((r["task"], r["settings"]) for r in rows)
+        ),
         "",
         "## Tasks, their data and its licence",
         "",

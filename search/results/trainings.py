@@ -188,8 +188,11 @@ class _Reading:
         if kind == FOUND:
             return FRESH, f"{FOUND}, trial {number}", int(number), fresh
         if name == NAME:
-            return TRIAL_ZERO, "no dropout", None, paired_seed(self._seed, index - 1) if index else trial_seed(
-                self._seed, 0
+            return (
+                TRIAL_ZERO,
+                "no dropout",
+                None,
+                paired_seed(self._seed, index - 1) if index else trial_seed(self._seed, 0),
             )
         if name.startswith("tuning "):
             return TUNING, name.removeprefix("tuning "), None, raced
@@ -210,7 +213,9 @@ class _Reading:
         if classic is None:
             return None
         rates = [float(rate) for rate in told.split("/")]
-        made = classic.at(dict(zip(classic.roles, rates if len(rates) > 1 else rates * len(classic.roles), strict=True)))
+        made = classic.at(
+            dict(zip(classic.roles, rates if len(rates) > 1 else rates * len(classic.roles), strict=True))
+        )
         return made if made.name == name else None
 
     def _tokens(self, opponent: Opponent | None) -> tuple[int, ...] | None:
