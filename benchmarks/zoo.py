@@ -3,16 +3,16 @@
     python benchmarks/zoo.py runs/campaign             # all of it: about 10 minutes of one quiet core for three runs
     python benchmarks/zoo.py runs/campaign --seeds 0   # without the other network: seconds
 
-First the table and its card, as by `released_table.py`. Then the presets: a run that has ended with its table gives one preset, `transformer-found-TASK-SEED` or `convnet-found-TASK-SEED`, in
-tf_autodropout/presets: the PatternSet that its race called the best, with task, settings, searcher, seeds, and the
-paired leads over its rivals, as `campaign.py` chooses them. Sizes that cover the whole sequence of the child cover
-every sequence.
+First the table and its card, as by `released_table.py`. Then the presets: a run that has ended with its own table gives
+one, `transformer-found-TASK-SEED` or `convnet-found-TASK-SEED`, in tf_autodropout/presets: the PatternSet that its race
+called the best, with task, settings, searcher, seeds, and the paired leads over its rivals, as `campaign.py` chooses
+them. Sizes that cover the whole sequence of the child cover every sequence.
 
-The other network, for the roles of Transformers: a causal language model on KerasHub's GPT-2 (2 layers with learned
-positions, normalization first and GELU, where `pydoc` has 1 of Keras' own kind), on the text of `pydoc`. The preset is
-regularized there by roles, as `tad.regularize(model, NAME)` does, without a search; what it has to beat are no dropout
-and the classic that the campaign's validation chose, carried in the same way, over the same seeds. The figure goes into
-the preset's file, good or bad. ConvNets have no such trial yet: "not run".
+The other network, for the roles of Transformers: a causal language model on KerasHub's GPT-2, 2 layers with tied
+embeddings, where `pydoc` has 1 layer of `tad.models.transformer_lm`, on the text of `pydoc`. The preset goes there by
+roles, as `tad.regularize(model, NAME)` puts it, without a search; what it has to beat are no dropout and the classic that
+the campaign's validation chose, carried in the same way, over the same seeds. The figure goes into the preset's file,
+good or bad. ConvNets have no such trial yet: "not run".
 
 What is trained is kept in `--out`, and a stopped one goes on.
 """
@@ -98,8 +98,8 @@ def preset_of(run: PastRun, table: dict[str, Any]) -> tuple[str, PatternSet, Pat
         "sites": {site.name: list(site.shape) for site in space.sites},
         "elsewhere": "not run",
         "measured": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, tf_autodropout {run.version}; fresh seeds; a "
-        "lead is the mean of the paired differences in units of the score, positive where this PatternSet is better, with "
-        "its 95 % BCa interval and the p of the sign-flip test",
+        "lead is the mean of the paired differences in units of the score, positive where this PatternSet is better, "
+        "with its 95 % BCa interval and the p of the sign-flip test",
     }
     name = f"{'transformer' if roles else 'convnet'}-found-{task}-{seed}"
     return name, PatternSet(_anywhere(found.patterns, run), notes), _anywhere(classic, run)

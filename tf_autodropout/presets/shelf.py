@@ -64,8 +64,9 @@ def table() -> None:
     Example:
         >>> import tf_autodropout as tad
         >>> tad.presets.table()
-        preset  ...  made by ...  task ...  test score ...  paired lead there ...  on another network...
-        convnet-spatial-0.1  ...  spatial_dropout(0.1) ...  -  ... not run  ...
+        preset               made by               task  test score  paired lead there  on another network
+        convnet-spatial-0.1  spatial_dropout(0.1)  -     not run     -                  not run
+        ...
     """
     rows = [_HEADINGS, *(_line(name, load(name).provenance) for name in names())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
