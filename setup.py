@@ -86,6 +86,7 @@ DEVELOPMENT = [
     *DOCUMENTATION,
     *JAX,
     "pytest>=8",
+    "hypothesis>=6.100",  # documents that nobody would think of
     "pytest-xdist>=3.6",  # one process a core: half the time
     "ruff>=0.14",
     "mypy>=1.18",

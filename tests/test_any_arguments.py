@@ -1,6 +1,5 @@
-"""Random patterns, documents and shapes, most of them nonsense: what is raised names the argument, at once."""
+"""Random patterns and shapes, most of them nonsense: what is raised names the argument, at once."""
 
-import json
 import math
 import random
 import resource
@@ -14,7 +13,6 @@ import pytest
 
 import tf_autodropout as tad
 from tf_autodropout.patterns import Site
-from tf_autodropout.patterns.document import Document
 
 KINDS = (tad.ConvPattern, tad.TransformerPattern, tad.DropBlockPattern, tad.Schedule)
 OF_MASKS = {"tensor", "pattern", "shape", "seed", "data_format", "token_axis"}
@@ -77,93 +75,6 @@ def a_pattern_set(rng: random.Random) -> tuple[Callable[[], Any], set[str]]:
         return made.scale(factor)
 
     return make, {"patterns", "provenance", "site", "factor", "scaled_by"}
-
-
-def a_document(rng: random.Random) -> tuple[Callable[[], Any], set[str]]:
-    kinds: list[type[Document]] = [tad.PatternSet, tad.ConvPattern, tad.TransformerPattern, tad.DropBlockPattern]
-    kind = rng.choice(kinds)
-    text = tad.PatternSet(
-        {"norm": tad.ConvPattern(size=(2, 3), rotate=30.0), "ffn": tad.members.dropout(0.1)}
-    ).to_json()
-    if kind is not tad.PatternSet:
-        text = kind(size=1).to_json()  # type: ignore[call-arg]
-    for _ in range(rng.randint(1, 3)):
-        text = _CHANGES[rng.randrange(len(_CHANGES))](rng, text)
-    return lambda: kind.from_json(text, where="stranger"), {"stranger: "}
-
-
-def _cut(rng: random.Random, text: str) -> str:
-    return text[: rng.randrange(len(text) + 1)]
-
-
-def _flip(rng: random.Random, text: str) -> str:
-    if not text:
-        return text
-    place = rng.randrange(len(text))
-    return text[:place] + chr(ord(text[place]) ^ 1 << rng.randrange(7)) + text[place + 1 :]
-
-
-def _put(rng: random.Random, text: str) -> str:
-    place = rng.randrange(len(text) + 1)
-    parts = (
-        "[",
-        "{",
-        '"',
-        "null",
-        "NaN",
-        "1e999",
-        "9" * 400,
-        "9" * 5000,
-        "[" * 2000,
-        '{"a":' * 2000,
-        "\\ud800",
-        "\x00",
-    )
-    return text[:place] + rng.choice(parts) + text[place:]
-
-
-def _replace_value(rng: random.Random, text: str) -> str:
-    """One value somewhere inside takes another one's place."""
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    here = document
-    while isinstance(here, dict) and here:
-        key = rng.choice(list(here))
-        if rng.random() < 0.5 or not isinstance(here[key], dict):
-            odd = [
-                None,
-                [],
-                {},
-                "",
-                "x",
-                -1,
-                1e308,
-                2**40,
-                10**300,
-                True,
-                [[[]]],
-                {"size": 1},
-                [1, 2, 3, 4],
-                "1/0",
-                0.5,
-            ]
-            here[key] = rng.choice(odd)
-            break
-        here = here[key]
-    return json.dumps(document)
-
-
-def _drop_or_add(rng: random.Random, text: str) -> str:
-    lines = text.splitlines()
-    if not lines:
-        return text
-    place = rng.randrange(len(lines))
-    return "\n".join(lines[:place] + ([lines[place]] * 2 if rng.random() < 0.5 else []) + lines[place + 1 :])
-
-
-_CHANGES = (_cut, _flip, _put, _replace_value, _replace_value, _drop_or_add)
 
 
 def a_mask(rng: random.Random) -> tuple[Callable[[], Any], set[str]]:
@@ -229,7 +140,6 @@ def check(makers: list[Callable[[random.Random], tuple[Callable[[], Any], set[st
 
 MAKERS: dict[str, list[Callable[[random.Random], tuple[Callable[[], Any], set[str]]]]] = {
     "patterns": [a_pattern, a_pattern, a_pattern_set],
-    "documents": [a_document],
     "masks": [a_mask],
     "sites": [a_site],
 }
@@ -248,5 +158,5 @@ def test_some(what):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", MAKERS)
-def test_a_hundred_thousand(what):
-    check(MAKERS[what], {"patterns": 45_000, "documents": 30_000, "masks": 2_000, "sites": 23_000}[what], seed=2)
+def test_seventy_thousand(what):
+    check(MAKERS[what], {"patterns": 45_000, "masks": 2_000, "sites": 23_000}[what], seed=2)

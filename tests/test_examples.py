@@ -5,15 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import pytest
-import tensorflow as tf
 
 import tf_autodropout as tad
+from tests.example_session import EXAMPLES, images, small_bert, texts
 from tf_autodropout.search.search_config import SearchConfig
 
-SCRIPTS = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
-COUNT = 96
+SCRIPTS = sorted(EXAMPLES.glob("*.py"))
 
 
 def test_there_are_three_and_each_has_at_most_15_lines() -> None:
@@ -21,28 +19,6 @@ def test_there_are_three_and_each_has_at_most_15_lines() -> None:
     for path in SCRIPTS:
         lines = [line for line in path.read_text().splitlines() if line.strip() and not line.startswith('"""')]
         assert len(lines) <= 15, path
-
-
-def images(shape: tuple[int, ...]) -> Any:
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 10, COUNT).astype(np.int32)
-    x = (20 * y.reshape(-1, *[1] * len(shape)) + rng.integers(0, 50, (COUNT, *shape))).astype(np.uint8)
-    return (x, y), (x[:32], y[:32])
-
-
-def texts(name: str, split: str, as_supervised: bool, batch_size: int) -> tf.data.Dataset:
-    words = np.array(["a fine film", "a dull film indeed"] * 16)
-    return tf.data.Dataset.from_tensor_slices((words, np.arange(32) % 2)).batch(batch_size)
-
-
-def small_bert(preset: str, **settings: Any) -> keras.Model:
-    import keras_hub
-
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "fine", "film", "dull", "indeed"]
-    tokenizer = keras_hub.models.BertTokenizer(vocabulary)
-    backbone = keras_hub.models.BertBackbone(len(vocabulary), 2, 2, 8, 16, dropout=0.1, max_sequence_length=8)
-    preprocessor = keras_hub.models.BertTextClassifierPreprocessor(tokenizer, sequence_length=8)
-    return keras_hub.models.BertTextClassifier(backbone, preprocessor=preprocessor, **settings)
 
 
 @pytest.fixture
