@@ -150,8 +150,9 @@ def test_the_other_network_trains_with_patterns_by_role(zoo: ModuleType, tmp_pat
     other = zoo.Elsewhere(tmp_path, 1)
     roles = [site.name for site in other._task.space.sites]
     assert roles == ["query", "key", "value", "softmax", "output", "ffn", "residual"]
-    (plain,) = other.scores("no dropout", PatternSet({}))
-    (dropped,) = other.scores("half", PatternSet(dict.fromkeys(roles, TransformerPattern(1, rate=0.5))))
+    half = PatternSet(dict.fromkeys(roles, TransformerPattern(1, rate=0.5)))
+    scores = other.scores({"no dropout": PatternSet({}), "half": half})
+    ((plain,), (dropped,)) = scores.values()
     assert 100 < plain < 3000
     assert dropped != plain
-    assert zoo.Elsewhere(tmp_path, 1).scores("no dropout", PatternSet({})) == [plain]
+    assert zoo.Elsewhere(tmp_path, 1).scores({"half": half}) == {"half": [dropped]}
