@@ -14,9 +14,9 @@ roles, as `tad.regularize(model, NAME)` puts it, without a search; what it has t
 that the campaign's validation chose, carried in the same way, over the same seeds. The figure goes into the preset's
 file, good or bad. ConvNets have no such trial yet: "not run".
 
-It trains 16 epochs, as at home, on half of the text. The whole text in as many steps, 8 epochs, leaves it underfit, where
-no dropout matters little: one seed gave 83.5 without dropout, 82.1 with the classic DropPath(0.2/0.1), 86.7 with the
-PatternSet that the first search found.
+It trains 16 epochs, as at home, on half of the text. The whole text in as many steps, 8 epochs, leaves it underfit,
+where no dropout matters little: one seed gave 83.5 without dropout, 82.1 with the classic DropPath(0.2/0.1), 86.7 with
+the PatternSet that the first search found.
 
 What is trained is kept in `--out`, and a stopped one goes on.
 """
