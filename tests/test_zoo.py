@@ -78,7 +78,9 @@ def test_a_preset_is_the_best_of_its_run_with_its_leads(zoo: ModuleType, directo
     told = shelf._line(name, notes)
     assert told[1] == f"random, seed 2, trial {table['trial']} of {TRIALS}"
     assert f"{lead.mean:+.2f}" in told[4]
-    assert told[5] == "not run"
+    closest = min(lead["mean"] for lead in notes["leads"].values())
+    assert told[5].startswith(f"{closest:+.2f}")
+    assert told[6] == "not run"
 
 
 def test_what_covers_the_sequence_covers_any_and_what_drops_nothing_is_left_out(zoo: ModuleType, past: PastRun) -> None:
@@ -130,8 +132,9 @@ def test_a_trial_elsewhere_is_paired_and_goes_on(zoo: ModuleType, past: PastRun,
     lead = {"over": "Dropout(0.3)", "mean": None, "low": None, "high": None, "p": 1.0}
     line = shelf._line("mine", notes | {"leads": {zoo.TUNED: lead}, "elsewhere": told})
     assert line[4] == "diverged, against Dropout(0.3)"
-    assert line[5].startswith("-1.00 [-1.00, -1.00], p 0.125, over Dropout(0.3); +2.00")
-    assert line[5].endswith("(GPT-2 of KerasHub)")
+    assert line[5] == line[4]
+    assert line[6].startswith("-1.00 [-1.00, -1.00], p 0.125, over Dropout(0.3); +2.00")
+    assert line[6].endswith("(GPT-2 of KerasHub)")
 
 
 def test_figures_stay_with_the_patterns_they_are_of(zoo: ModuleType, tmp_path: Path) -> None:
