@@ -1,22 +1,24 @@
-"""What campaigns give away: the released table, and the zoo, each PatternSet of it tried on one other network.
+"""What campaigns give away: the released table, and the zoo, each PatternSet of it tried on other networks.
 
-    python benchmarks/zoo.py runs/campaign             # all of it: about 10 minutes of one quiet core for three runs
-    python benchmarks/zoo.py runs/campaign --seeds 0   # without the other network: seconds
+    python benchmarks/zoo.py runs/campaign             # all of it: about 15 minutes of one quiet core for three runs
+    python benchmarks/zoo.py runs/campaign --seeds 0   # without the other networks: seconds
 
 First the table and its card, as by `released_table.py`. Then the presets: a run that has ended with its own table gives
 one, `transformer-found-TASK-SEED` or `convnet-found-TASK-SEED`, in tf_autodropout/presets: the PatternSet that its race
 called the best, with task, settings, searcher, seeds, and the paired leads over its rivals, as `campaign.py` chooses
 them. Sizes that cover the whole sequence of the child cover every sequence.
 
-The other network, for the roles of Transformers: a causal language model on KerasHub's GPT-2, 2 layers with tied
-embeddings, where `pydoc` has 1 layer of `tad.models.transformer_lm`, on the text of `pydoc`. The preset goes there by
-roles, as `tad.regularize(model, NAME)` puts it, without a search; what it has to beat are no dropout and the classic
-that the campaign's validation chose, carried in the same way, over the same seeds. The figure goes into the preset's
-file, good or bad. ConvNets have no such trial yet: "not run".
+The other networks, for the roles of Transformers, are causal language models on the text of `pydoc`, whose own child
+has 1 layer of 96 features:
 
-It trains 16 epochs, as at home, on half of the text. The whole text in as many steps, 8 epochs, leaves it underfit,
-where no dropout matters little: one seed gave 83.5 without dropout, 82.1 with the classic DropPath(0.2/0.1), 86.7 with
-the PatternSet that the first search found.
+- `tad.models.transformer_lm` with 2 layers of 64 features: deeper and narrower;
+- GPT-2 of KerasHub, 2 layers of 96 features with tied embeddings, on half of the text. In as many epochs as at home it
+  is not overfit yet: no contender of the first campaign was better than none. On the whole text, in half of the epochs,
+  one seed gave 83.5 without dropout, 82.1 with DropPath(0.2/0.1), 86.7 with the PatternSet that the first search found.
+
+A preset goes there by roles, as `tad.regularize(model, NAME)` puts it, without a search; what it has to beat are no
+dropout and the classic that the campaign's validation chose, carried in the same way, over the same seeds. The figures
+go into the preset's file, good or bad. ConvNets have no such trial yet: "not run".
 
 What is trained is kept in `--out`, and a stopped one goes on.
 """
@@ -27,7 +29,8 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -43,7 +46,7 @@ from tf_autodropout.patterns import PatternSet, TransformerPattern
 from tf_autodropout.patterns.checks import WHOLE
 from tf_autodropout.patterns.document import write_text
 from tf_autodropout.patterns.seeding import site_seed
-from tf_autodropout.search.core import Opponent
+from tf_autodropout.search.core import Opponent, Task
 from tf_autodropout.search.released.card import DATA
 from tf_autodropout.search.results.comparison import FOUND, Row
 from tf_autodropout.search.results.paired import paired_lead
@@ -51,15 +54,13 @@ from tf_autodropout.search.results.report import ROWS
 from tf_autodropout.search.results.trainings import FRESH, TRIAL, PastRun
 from tf_autodropout.search.tasks.model_task import ModelTask
 from tf_autodropout.search.tasks.pydoc import load_corpus
+from tf_autodropout.search.tasks.text import TextTask
 
 SHELF = Path(__file__).parents[1] / "tf_autodropout" / "presets"
 TUNED = "tuned classic, by validation"  # of `rivals`
-LAYERS, FEATURES, HEADS, TOKENS, BATCH, STEPS, RATE = 2, 96, 4, 32, 16, 400, 2e-3
-TEXT = 12_500  # tokens: 16 epochs, as many as the child of `pydoc` has
-NETWORK = (
-    f"GPT-2 of KerasHub, {LAYERS} layers of {FEATURES} features, on the first {TEXT} tokens of pydoc, {STEPS} steps of "
-    f"{BATCH} sequences of {TOKENS} tokens"
-)
+LAYERS, HEADS, TOKENS, STEPS = 2, 4, 32, 400
+FEATURES, BATCH, RATE, TEXT = 96, 16, 2e-3, 12_500  # of GPT-2; its text makes 16 epochs, as the child of `pydoc` has
+NARROW, WIDE_BATCH = 64, 32  # of the other
 
 
 def tables_in(directories: list[Path]) -> dict[str, dict[str, Any]]:
@@ -130,17 +131,36 @@ def _told(lead: Any) -> dict[str, float | None]:
     }
 
 
-class Elsewhere:
-    """The other network: trains it with patterns by role, and keeps what came of it.
+@dataclass(frozen=True)
+class Network:
+    """A network that no search has seen.
 
     Args:
-        store: Directory of the results.
+        told: What it is, in words; with patterns and seed, what a result is kept by.
         seeds: Number of seeds that all contenders share.
+        task: Makes what trains it.
+        perplexity: From the task's test score to the perplexity.
     """
 
-    def __init__(self, store: Path, seeds: int) -> None:
-        self._store = store
-        self.seeds = [site_seed(0, "elsewhere", index) for index in range(seeds)]
+    told: str
+    seeds: int
+    task: Callable[[], Task]
+    perplexity: Callable[[float], float]
+
+
+class Elsewhere:
+    """Trains a network with patterns by role, and keeps what came of it.
+
+    Args:
+        network: To train.
+        store: Directory of the results.
+        seeds: At most so many; None for the network's own number.
+    """
+
+    def __init__(self, network: Network, store: Path, seeds: int | None = None) -> None:
+        self.network, self._store = network, store
+        count = network.seeds if seeds is None else min(seeds, network.seeds)
+        self.seeds = [site_seed(0, "elsewhere", index) for index in range(count)]
 
     def scores(self, contenders: dict[str, PatternSet]) -> dict[str, list[float]]:
         """Returns the test perplexities of each contender, one a seed; trained seed by seed: a part of it is paired."""
@@ -148,40 +168,48 @@ class Elsewhere:
         return dict(zip(contenders, map(list, zip(*rows, strict=True)), strict=True))
 
     def _score(self, name: str, patterns: PatternSet, seed: int) -> float:
-        asked = json.dumps([NETWORK, RATE, PatternSet(patterns).to_dict()["patterns"], seed], sort_keys=True)
+        told = self.network.told
+        asked = json.dumps([told, RATE, PatternSet(patterns).to_dict()["patterns"], seed], sort_keys=True)
         file = self._store / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
         if not file.exists():
             scores = self._task.test(Opponent(name, patterns), seed).metrics
-            told = {"name": name, "asked": asked} | {split: math.exp(loss) for split, loss in scores.items()}
+            kept = {split: self.network.perplexity(score) for split, score in scores.items()}
             self._store.mkdir(parents=True, exist_ok=True)
-            write_text(file, json.dumps(told))
-            print(f"  {name}, seed {seed}: {told['test']:.2f}", flush=True)
+            write_text(file, json.dumps({"name": name, "asked": asked} | kept))
+            print(f"  {told.split(',')[0]}: {name}, seed {seed}: {kept['test']:.2f}", flush=True)
         return json.loads(file.read_text("utf-8"))["test"]
 
     @cached_property
-    def _task(self) -> ModelTask:
-        corpus = load_corpus()
-        (x, y), valid, test = (
-            windows(split, stride)
-            for split, stride in ((corpus.train[:TEXT], 1), (corpus.valid, TOKENS), (corpus.test, TOKENS))
-        )
-        task = ModelTask(
-            lambda: language_model(corpus.vocabulary_size),
-            x,
-            y,
-            validation_data=valid,
-            test_data=test,
-            objective="val_loss",
-            steps=STEPS,
-            batch_size=BATCH,
-            validation_batch_size=128,
-            name="gpt2",
-        )
-        return task
+    def _task(self) -> Task:
+        return self.network.task()
+
+
+def deeper() -> TextTask:
+    """Returns the task of the network that is deeper than the child of `pydoc`."""
+    name = "pydoc, deeper"
+    return TextTask(name, load_corpus(), "layer", STEPS, WIDE_BATCH, TOKENS, LAYERS, NARROW, HEADS)
+
+
+def gpt2() -> ModelTask:
+    """Returns the task of GPT-2."""
+    corpus = load_corpus()
+    x, y = windows(corpus.train[:TEXT], 1)
+    return ModelTask(
+        lambda: language_model(corpus.vocabulary_size),
+        x,
+        y,
+        validation_data=windows(corpus.valid, TOKENS),
+        test_data=windows(corpus.test, TOKENS),
+        objective="val_loss",
+        steps=STEPS,
+        batch_size=BATCH,
+        validation_batch_size=128,
+        name="gpt2",
+    )
 
 
 def language_model(vocabulary_size: int) -> keras.Model:
-    """Returns the other network, compiled."""
+    """Returns GPT-2 with the head of a language model, compiled."""
     import keras_hub
 
     backbone = keras_hub.models.GPT2Backbone(
@@ -202,14 +230,32 @@ def windows(tokens: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray]:
     return tokens[places], tokens[places + 1]
 
 
+NETWORKS = (
+    Network(
+        f"transformer_lm of {LAYERS} layers of {NARROW} features, on the text of pydoc, {STEPS} steps of {WIDE_BATCH} "
+        f"sequences of {TOKENS} tokens",
+        6,
+        deeper,
+        float,
+    ),
+    Network(
+        f"GPT-2 of KerasHub, {LAYERS} layers of {FEATURES} features, on the first {TEXT} tokens of pydoc, {STEPS} "
+        f"steps of {BATCH} sequences of {TOKENS} tokens",
+        3,
+        gpt2,
+        math.exp,
+    ),
+)
+
+
 def tried(preset: tuple[str, PatternSet], classic: PatternSet, other: Elsewhere) -> dict[str, Any]:
-    """Returns what a preset is worth on the other network, against no dropout and the classic of its campaign."""
+    """Returns what a preset is worth on another network, against no dropout and the classic of its campaign."""
     name, patterns = preset
     over = patterns.provenance["leads"][TUNED]["over"]
     scores = other.scores({name: patterns, over: classic, NONE: PatternSet({})})
     found = scores.pop(name)
     return {
-        "network": NETWORK,
+        "network": other.network.told,
         "score": "test perplexity",
         "lower_is_better": True,
         "seeds": other.seeds,
@@ -247,8 +293,8 @@ def main() -> None:
     """Writes table and presets, tries these, and prints the shelf."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directories", nargs="+", type=Path, help="runs, or directories of runs")
-    parser.add_argument("--seeds", type=int, default=6, help="of the other network; 0 leaves it out")
-    parser.add_argument("--out", type=Path, default=Path("runs/zoo"), help="what was trained on the other network")
+    parser.add_argument("--seeds", type=int, help="of each other network, at most; 0 leaves them out")
+    parser.add_argument("--out", type=Path, default=Path("runs/zoo"), help="what was trained on the other networks")
     parser.add_argument("--shelf", type=Path, default=SHELF)
     parser.add_argument("--table", type=Path, default=PLACE)
     options = parser.parse_args()
@@ -257,10 +303,10 @@ def main() -> None:
     made = list(presets_of(runs, options.directories))
     for name, patterns, _ in made:  # all of them first: they need no training
         write(options.shelf, name, patterns, _figures_on_file(options.shelf, name, patterns))
-    other = Elsewhere(options.out, options.seeds)
+    others = [Elsewhere(network, options.out, options.seeds) for network in NETWORKS if options.seeds != 0]
     for name, patterns, classic in made:
-        if options.seeds and name.startswith("transformer-"):
-            write(options.shelf, name, patterns, tried((name, patterns), classic, other))
+        if others and name.startswith("transformer-"):
+            write(options.shelf, name, patterns, [tried((name, patterns), classic, other) for other in others])
     tad.presets.table()
 
 
@@ -270,7 +316,7 @@ def write(shelf: Path, name: str, patterns: PatternSet, elsewhere: Any) -> None:
 
 
 def _figures_on_file(shelf: Path, name: str, patterns: PatternSet) -> Any:
-    """What the file says of the other network, if it is of the same patterns."""
+    """What the file says of other networks, if it is of the same patterns."""
     file = shelf / f"{name}.json"
     there = PatternSet.load(file) if os.path.exists(file) else None
     return there.provenance.get("elsewhere", "not run") if there == patterns else "not run"

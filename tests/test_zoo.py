@@ -105,8 +105,8 @@ class OtherNetwork:
 def test_a_trial_elsewhere_is_paired_and_goes_on(zoo: ModuleType, past: PastRun, tmp_path: Path) -> None:
     classic = PatternSet({"ffn": TransformerPattern(1, rate=0.3)})
     found = PatternSet({"ffn": TransformerPattern(1, rate=0.2)}, {"leads": {zoo.TUNED: {"over": "Dropout(0.3)"}}})
-    other = zoo.Elsewhere(tmp_path / "store", 4)
-    other._task = OtherNetwork()
+    network = zoo.Network("a network, small", 4, OtherNetwork, math.exp)
+    other = zoo.Elsewhere(network, tmp_path / "store")
     told = zoo.tried(("mine", found), classic, other)
     assert other._task.asked == 12
     assert told["seeds"] == other.seeds
@@ -114,8 +114,7 @@ def test_a_trial_elsewhere_is_paired_and_goes_on(zoo: ModuleType, past: PastRun,
     assert (over_classic["over"], over_classic["mean"]) == ("Dropout(0.3)", pytest.approx(-1))
     assert (over_none["over"], over_none["mean"]) == ("no dropout", pytest.approx(2))
     assert over_classic["p"] == 2 / 2**4
-    again = zoo.Elsewhere(tmp_path / "store", 4)
-    again._task = OtherNetwork()
+    again = zoo.Elsewhere(network, tmp_path / "store", seeds=4)
     assert zoo.tried(("mine", found), classic, again)["leads"] == told["leads"]
     assert again._task.asked == 0
     assert len(list((tmp_path / "store").iterdir())) == 12
@@ -130,11 +129,10 @@ def test_a_trial_elsewhere_is_paired_and_goes_on(zoo: ModuleType, past: PastRun,
         "seeds": [1],
     }
     lead = {"over": "Dropout(0.3)", "mean": None, "low": None, "high": None, "p": 1.0}
-    line = shelf._line("mine", notes | {"leads": {zoo.TUNED: lead}, "elsewhere": told})
+    line = shelf._line("mine", notes | {"leads": {zoo.TUNED: lead}, "elsewhere": [told]})
     assert line[4] == "diverged, against Dropout(0.3)"
     assert line[5] == line[4]
-    assert line[6].startswith("-1.00 [-1.00, -1.00], p 0.125, over Dropout(0.3); +2.00")
-    assert line[6].endswith("(GPT-2 of KerasHub)")
+    assert line[6].startswith("a network: -1.00 [-1.00, -1.00], p 0.125, over Dropout(0.3); a network: +2.00")
 
 
 def test_figures_stay_with_the_patterns_they_are_of(zoo: ModuleType, tmp_path: Path) -> None:
@@ -147,15 +145,17 @@ def test_figures_stay_with_the_patterns_they_are_of(zoo: ModuleType, tmp_path: P
 
 
 @pytest.mark.slow
-def test_the_other_network_trains_with_patterns_by_role(zoo: ModuleType, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(zoo, "STEPS", 3)
-    monkeypatch.setattr(zoo, "BATCH", 2)
-    other = zoo.Elsewhere(tmp_path, 1)
+@pytest.mark.parametrize("place", [0, 1])
+def test_the_other_networks_train_with_patterns_by_role(
+    zoo: ModuleType, place: int, tmp_path: Path, monkeypatch
+) -> None:
+    for name, value in (("STEPS", 3), ("BATCH", 2), ("WIDE_BATCH", 2)):
+        monkeypatch.setattr(zoo, name, value)
+    other = zoo.Elsewhere(zoo.NETWORKS[place], tmp_path, 1)
     roles = [site.name for site in other._task.space.sites]
     assert roles == ["query", "key", "value", "softmax", "output", "ffn", "residual"]
     half = PatternSet(dict.fromkeys(roles, TransformerPattern(1, rate=0.5)))
-    scores = other.scores({"no dropout": PatternSet({}), "half": half})
-    ((plain,), (dropped,)) = scores.values()
+    ((plain,), (dropped,)) = other.scores({"no dropout": PatternSet({}), "half": half}).values()
     assert 100 < plain < 3000
     assert dropped != plain
-    assert zoo.Elsewhere(tmp_path, 1).scores({"half": half}) == {"half": [dropped]}
+    assert zoo.Elsewhere(zoo.NETWORKS[place], tmp_path, 1).scores({"half": half}) == {"half": [dropped]}

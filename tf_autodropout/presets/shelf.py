@@ -2,7 +2,7 @@
 
 Two kinds are on the shelf: classics as members of the pattern space, and what searches of this project found
 (`-found-`), each with its provenance: task, data, searcher, seeds, paired leads with their intervals, what it was worth
-on one network that it was not found on, and "not run" for what was not. None of them is the paper's.
+on networks that it was not found on, and "not run" for what was not. None of them is the paper's.
 
 How to carry one to another network: the keys of those for Transformers are roles (kinds of sites, `ffn`), so
 `tad.regularize(model, NAME)` puts them at every site of that role, at all layers. Sizes and strides are in tokens and
@@ -27,7 +27,7 @@ _HEADINGS = (
     "test score",
     "lead over the tuned classic",
     "lead over the closest rival",
-    "on another network",
+    "on other networks",
 )
 
 
@@ -73,7 +73,7 @@ def table() -> None:
     Example:
         >>> import tf_autodropout as tad
         >>> tad.presets.table()
-        preset  made by  task  test score  lead over the tuned classic  lead over the closest rival  on another network
+        preset  made by  task  test score  lead over the tuned classic  lead over the closest rival  on other networks
         convnet-spatial-0.1  spatial_dropout(0.1)  -  not run  -  -  not run
         ...
     """
@@ -91,8 +91,10 @@ def _line(name: str, notes: Mapping[str, Any]) -> Sequence[str]:
     leads, elsewhere = list(notes["leads"].values()), notes["elsewhere"]
     closest = min((lead for lead in leads if lead["mean"] is not None), key=lambda lead: lead["mean"], default=leads[0])
     there = _NOT_RUN
-    if isinstance(elsewhere, Mapping):
-        there = "; ".join(_lead(lead) for lead in elsewhere["leads"]) + f" ({elsewhere['network'].split(',')[0]})"
+    if not isinstance(elsewhere, str):
+        there = "; ".join(
+            f"{one['network'].split(',')[0]}: {_lead(lead)}" for one in elsewhere for lead in one["leads"]
+        )
     score = f"{notes['test']:.2f} ± {notes['spread']:.2f}, {len(notes['seeds'])} seeds"
     return name, made_by, notes["task"], score, _lead(leads[0]), _lead(closest), there
 
