@@ -131,6 +131,7 @@ setup(
         "tf_autodropout": ["py.typed"],
         "tf_autodropout.presets": ["*.json"],
         "tf_autodropout.search.page": ["assets/*"],
+        "tf_autodropout.search.released": ["*.parquet", "*.parquet.md"],
     },
     install_requires=REQUIRED,
     extras_require={

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tf_autodropout.search.auto_dropout import AutoDropout
     from tf_autodropout.search.engines.config import EngineConfig
+    from tf_autodropout.search.released.benchmark import benchmark
     from tf_autodropout.search.run_search import Search, run
     from tf_autodropout.search.search_config import SearchConfig
     from tf_autodropout.search.tasks.model_task import ModelTask
@@ -18,10 +19,12 @@ _FILES = {
     "ModelTask": "tasks.model_task",
     "Search": "run_search",
     "SearchConfig": "search_config",
+    "benchmark": "released.benchmark",
     "run": "run_search",
 }
+_ANYWHERE = ("benchmark",)  # nothing is trained: a table is read
 
-__all__ = ["AutoDropout", "EngineConfig", "ModelTask", "Search", "SearchConfig", "run"]
+__all__ = ["AutoDropout", "EngineConfig", "ModelTask", "Search", "SearchConfig", "benchmark", "run"]
 
 
 def __getattr__(name: str) -> Any:
@@ -31,6 +34,7 @@ def __getattr__(name: str) -> Any:
 
         from tf_autodropout.tensorflow_only import check_tensorflow
 
-        check_tensorflow("The search")
+        if name not in _ANYWHERE:
+            check_tensorflow("The search")
         return getattr(importlib.import_module(f"tf_autodropout.search.{_FILES[name]}"), name)
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

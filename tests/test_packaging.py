@@ -114,6 +114,9 @@ def test_the_sdist_holds_all_and_its_wheel_runs_elsewhere(tmp_path: Path) -> Non
     for asset in assets:
         assert names.count(f"tf_autodropout/search/page/assets/{asset}") == 1
 
+    for name in ("trials.parquet", "trials.parquet.md"):
+        assert names.count(f"tf_autodropout/search/released/{name}") == 1
+
     there = tmp_path / "there"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(there)

@@ -29,8 +29,36 @@ NETWORKS = {
 }
 
 
+FOUND = [name for name in tad.presets.names() if "-found-" in name]
+
+
 def test_names():
-    assert tad.presets.names() == tuple(PRESETS)
+    assert tuple(name for name in tad.presets.names() if name not in FOUND) == tuple(PRESETS)
+
+
+def test_a_found_preset_has_its_provenance_and_the_scores_of_the_released_table():
+    for name in FOUND:
+        preset = tad.presets.load(name)
+        notes = preset.provenance
+        assert "not from the AutoDropout paper" in notes["made_by"]
+        assert notes["space_version"] == SPACE_VERSION
+        assert {"task", "data", "searcher", "search_seed", "seeds", "family", "measured"} <= notes.keys()
+        assert next(iter(notes["leads"])) == "tuned classic, by validation"
+        assert all({"over", "mean", "low", "high", "p"} <= lead.keys() for lead in notes["leads"].values())
+        assert notes["elsewhere"] == "not run" or all(len(one["leads"]) == 2 for one in notes["elsewhere"])
+        recorded = tad.search.benchmark(notes["task"], **{"steps": notes["settings"]["steps"]})
+        tests = [recorded.query(preset, seed).test for seed in notes["seeds"]]
+        assert sum(tests) / len(tests) == pytest.approx(notes["test"], abs=1e-4)
+
+
+def test_the_table_has_a_line_a_preset(capsys):
+    tad.presets.table()
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split()[:3] == ["preset", "made", "by"]
+    assert [line.split()[0] for line in lines] == list(tad.presets.names())
+    word = next(line for line in lines if line.startswith("transformer-word-0.1"))
+    assert "61.78 ± 0.94" in word
+    assert "not run" in word
 
 
 @pytest.mark.parametrize("name", PRESETS)

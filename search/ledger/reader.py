@@ -48,6 +48,10 @@ class LedgerReader:
         """Returns what the run was last called with: all that `resume` needs."""
         return self._read_json(self._read("SELECT value FROM run WHERE key = 'arguments'")[0][0])
 
+    def version(self) -> str:
+        """Returns the version of this package that wrote last."""
+        return str(self._read("SELECT value FROM run WHERE key = 'version'")[0][0])
+
     def latest_checkpoint(self) -> tuple[int, bytes] | None:
         """Returns version and state of the newest checkpoint."""
         rows = self._read("SELECT version, state FROM checkpoints ORDER BY version DESC LIMIT 1")
@@ -130,6 +134,11 @@ class LedgerReader:
         """Returns the stored metrics of one further training: of a name, on a seed."""
         rows = self._read("SELECT metrics FROM evaluations WHERE name = ? AND seed = ?", name, seed)
         return self._read_json(rows[0][0]) if rows else None
+
+    def evaluations(self) -> list[tuple[str, int, dict[str, Any]]]:
+        """Returns name, seed and metrics of all further trainings, in the order in which they were written."""
+        rows = self._read("SELECT name, seed, metrics FROM evaluations ORDER BY rowid")
+        return [(name, seed, self._read_json(metrics)) for name, seed, metrics in rows]
 
     def _read(self, query: str, *values: Any) -> list[Any]:
         try:
