@@ -312,7 +312,10 @@ class Again(keras.layers.Layer):
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="TensorFlow: test_rematerialization; PyTorch: draws anew")
-@pytest.mark.parametrize(("kind", "mutable"), [("straight", False), ("dropout", True), ("large", False)])
+@pytest.mark.parametrize(
+    ("kind", "mutable"),
+    [("dropout", True), *(pytest.param(kind, False, marks=pytest.mark.slow) for kind in ("straight", "large"))],
+)
 def test_a_block_that_runs_again_has_the_mask_of_the_forward_pass(kind, mutable):
     pattern, shape = KINDS[kind]
 

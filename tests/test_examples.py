@@ -52,6 +52,7 @@ def check(path: Path, made: list[Any]) -> None:
     assert {"best.json", "best.png", "report.md", "table.json"} <= {file.name for file in directory.iterdir()}
 
 
+@pytest.mark.slow
 def test_an_own_network_on_arrays(small: list[Any]) -> None:
     check(SCRIPTS[0], small)
 

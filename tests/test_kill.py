@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.fakes import score
 from tests.sessions import BATCH, CONFIG, begin, reinforce_session
@@ -41,8 +42,9 @@ def kill_at_random(directory: Path, trials: int, rng: np.random.Generator, most_
     assert process.exitcode == -signal.SIGKILL
 
 
-def test_a_search_that_is_killed_20_times_ends_like_an_unbroken_one(tmp_path: Path) -> None:
-    kills, trials, rng = 20, 120, np.random.default_rng(0)
+@pytest.mark.parametrize(("kills", "trials"), [(6, 36), pytest.param(20, 120, marks=pytest.mark.slow)])
+def test_a_search_that_is_killed_ends_like_an_unbroken_one(kills: int, trials: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
     for _ in range(kills):
         kill_at_random(tmp_path / "killed", trials, rng, most_events=trials // kills)
     killed = whole_run(tmp_path / "killed", trials)
