@@ -46,17 +46,28 @@ def small_bert(preset: str, **settings: Any) -> keras.Model:
     return keras_hub.models.BertTextClassifier(backbone, preprocessor=preprocessor, **settings)
 
 
-def main(name: str, engine: str, out: str) -> None:
-    """Runs `examples/NAME.py`; prints its rows as the last line."""
+def stand_ins() -> list[tuple[Any, str, Any]]:
+    """What the scripts load from elsewhere, and the compilation that small data are not worth: owner, name, value."""
     import keras_hub
     import tensorflow_datasets as tfds
 
-    begin, compile_, compare, fit = (
-        tad.AutoDropout.__init__,
-        keras.Model.compile,
-        tad.AutoDropout.compare,
-        tad.AutoDropout.fit,
-    )
+    compile_ = keras.Model.compile
+
+    def quick(self: keras.Model, *given: Any, **named: Any) -> None:
+        compile_(self, *given, **named | {"jit_compile": False})
+
+    return [
+        (keras.Model, "compile", quick),
+        (keras.datasets.fashion_mnist, "load_data", lambda: images((28, 28))),
+        (keras.datasets.cifar10, "load_data", lambda: images((32, 32, 3))),
+        (tfds, "load", texts),
+        (keras_hub.models.BertTextClassifier, "from_preset", small_bert),
+    ]
+
+
+def main(name: str, engine: str, out: str) -> None:
+    """Runs `examples/NAME.py`; prints its rows as the last line."""
+    begin, compare, fit = tad.AutoDropout.__init__, tad.AutoDropout.compare, tad.AutoDropout.fit
     made: list[tad.AutoDropout] = []
 
     def start(self: Any, *given: Any, **named: Any) -> None:
@@ -69,15 +80,8 @@ def main(name: str, engine: str, out: str) -> None:
     change(tad.AutoDropout, "__init__", start)
     change(tad.AutoDropout, "fit", lambda self, *given, **named: fit(self, *given, **named | {"epochs": 1}))
     change(tad.AutoDropout, "compare", lambda self, data: compare(self, data, seeds=2, tuning=2))
-    change(
-        keras.Model,
-        "compile",
-        lambda self, *given, **named: compile_(self, *given, **named | {"jit_compile": False}),
-    )
-    change(keras.datasets.fashion_mnist, "load_data", lambda: images((28, 28)))
-    change(keras.datasets.cifar10, "load_data", lambda: images((32, 32, 3)))
-    change(tfds, "load", texts)
-    change(keras_hub.models.BertTextClassifier, "from_preset", small_bert)
+    for owner, what, value in stand_ins():
+        change(owner, what, value)
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
     print(json.dumps([[row["trial"], row["status"]] for row in made[0].results()]))
 

@@ -1,28 +1,21 @@
 """The table of a campaign: who the found PatternSet has to beat, and sections that stay."""
 
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
+from tests.benchmark_scripts import script
 from tf_autodropout.search.results.comparison import Row
 from tf_autodropout.search.results.paired import paired_lead
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 RNG = np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")
 def campaign() -> ModuleType:
-    sys.path.insert(0, str(BENCHMARKS))  # as a script is run
-    try:
-        import campaign
-
-        return campaign
-    finally:
-        sys.path.remove(str(BENCHMARKS))
+    return script("campaign")
 
 
 def row(name: str, valid: float, test: float) -> Row:

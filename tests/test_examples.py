@@ -4,11 +4,10 @@ import runpy
 from pathlib import Path
 from typing import Any
 
-import keras
 import pytest
 
 import tf_autodropout as tad
-from tests.example_session import EXAMPLES, images, small_bert, texts
+from tests.example_session import EXAMPLES, stand_ins
 from tf_autodropout.search.search_config import SearchConfig
 
 SCRIPTS = sorted(EXAMPLES.glob("*.py"))
@@ -25,22 +24,18 @@ def test_there_are_three_and_each_has_at_most_15_lines() -> None:
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
     """Two trials of one epoch in a directory of their own; returns the searches."""
     made: list[Any] = []
-    begin, compile_, compare = tad.AutoDropout.__init__, keras.Model.compile, tad.AutoDropout.compare
+    begin, compare = tad.AutoDropout.__init__, tad.AutoDropout.compare
 
     def start(self: Any, *given: Any, **named: Any) -> None:
         named |= {"trials": 2, "config": SearchConfig("random", finalists=1, fresh_seeds=0, trial_zero=True)}
         begin(self, *given, **named)
         made.append(self)
 
-    def quick(self: Any, *given: Any, **named: Any) -> None:
-        compile_(self, *given, **named | {"jit_compile": False})
-
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tad.AutoDropout, "__init__", start)
     monkeypatch.setattr(tad.AutoDropout, "compare", lambda self, data: compare(self, data, seeds=1))
-    monkeypatch.setattr(keras.Model, "compile", quick)
-    monkeypatch.setattr(keras.datasets.fashion_mnist, "load_data", lambda: images((28, 28)))
-    monkeypatch.setattr(keras.datasets.cifar10, "load_data", lambda: images((32, 32, 3)))
+    for owner, name, value in stand_ins():
+        monkeypatch.setattr(owner, name, value)
     return made
 
 
@@ -63,10 +58,5 @@ def test_a_pipeline_with_augmentation(small: list[Any]) -> None:
 
 
 @pytest.mark.slow
-def test_raw_text(small: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    import keras_hub
-    import tensorflow_datasets as tfds
-
-    monkeypatch.setattr(tfds, "load", texts)
-    monkeypatch.setattr(keras_hub.models.BertTextClassifier, "from_preset", small_bert)
+def test_raw_text(small: list[Any]) -> None:
     check(SCRIPTS[2], small)

@@ -2,13 +2,13 @@
 
 import json
 import math
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
+from tests.benchmark_scripts import script
 from tests.test_released import SEEDS, TRIALS, MeasuredTask
 from tf_autodropout.patterns import PatternSet, Site, TransformerPattern
 from tf_autodropout.patterns.checks import WHOLE
@@ -18,8 +18,6 @@ from tf_autodropout.search.core import Opponent, Result
 from tf_autodropout.search.results.paired import paired_lead
 from tf_autodropout.search.results.trainings import PastRun, past_run
 from tf_autodropout.search.space import SearchSpace
-
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 class TextlikeTask(MeasuredTask):
@@ -33,13 +31,7 @@ class TextlikeTask(MeasuredTask):
 
 @pytest.fixture(scope="module")
 def zoo() -> ModuleType:
-    sys.path.insert(0, str(BENCHMARKS))  # as a script is run
-    try:
-        import zoo
-
-        return zoo
-    finally:
-        sys.path.remove(str(BENCHMARKS))
+    return script("zoo")
 
 
 @pytest.fixture(scope="module")
