@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tf_autodropout.patterns.document import FORMAT_VERSION, write_text
+from tf_autodropout.patterns.document import FORMAT_VERSION, write_text, written_beside
 from tf_autodropout.search.core import LEARNING_CURVE
 from tf_autodropout.search.ledger import SCHEMA_VERSION, LedgerError, LedgerReader, stored_config
 from tf_autodropout.version import __version__, version_of
@@ -97,26 +96,21 @@ def export_trials(directory: Path, file: Path) -> tuple[int, Path]:
 
 def _write_table(reader: LedgerReader, file: Path, config: Mapping[str, Any]) -> tuple[int, dict[str, int]]:
     statuses: dict[str, int] = {}
-    beside = file.with_name(f".{file.name}.{os.getpid()}.part")
     schema = _SCHEMA.with_metadata({"tf_autodropout": json.dumps(config)})
-    try:
-        with pq.ParquetWriter(beside, schema, compression="zstd") as writer:
-            rows = reader.rows()
-            while group := list(itertools.islice(rows, _GROUP)):
-                for row in group:
-                    statuses[row["status"]] = statuses.get(row["status"], 0) + 1
-                try:
-                    columns = {name: [_cell(name, row[name]) for row in group] for name in _SCHEMA.names}
-                    table = pa.table(columns, schema=schema)
-                except (ValueError, TypeError, OverflowError) as error:  # ArrowInvalid is a ValueError
-                    numbers = f"{group[0]['number']} to {group[-1]['number']}"
-                    raise LedgerError(
-                        f"the ledger is damaged: a value of trials {numbers} is none that a search writes ({error})"
-                    ) from error
-                writer.write_table(table)
-        os.replace(beside, file)
-    finally:
-        beside.unlink(missing_ok=True)
+    with written_beside(file) as beside, pq.ParquetWriter(beside, schema, compression="zstd") as writer:
+        rows = reader.rows()
+        while group := list(itertools.islice(rows, _GROUP)):
+            for row in group:
+                statuses[row["status"]] = statuses.get(row["status"], 0) + 1
+            try:
+                columns = {name: [_cell(name, row[name]) for row in group] for name in _SCHEMA.names}
+                table = pa.table(columns, schema=schema)
+            except (ValueError, TypeError, OverflowError) as error:  # ArrowInvalid is a ValueError
+                numbers = f"{group[0]['number']} to {group[-1]['number']}"
+                raise LedgerError(
+                    f"the ledger is damaged: a value of trials {numbers} is none that a search writes ({error})"
+                ) from error
+            writer.write_table(table)
     return sum(statuses.values()), statuses
 
 

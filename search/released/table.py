@@ -1,7 +1,6 @@
 """The table of all trainings of several runs, as one Parquet file."""
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tf_autodropout.patterns import PatternSet
+from tf_autodropout.patterns.document import written_beside
 from tf_autodropout.search.results.trainings import PastRun, PastTraining
 
 SHIPPED = "trials.parquet"  # beside this file
@@ -71,12 +71,8 @@ def write_table(runs: Sequence[PastRun], file: Path) -> int:
     rows = [_row(run, training) for run in runs for training in run.trainings]
     told = json.dumps({run.name: _about(run) for run in runs}, sort_keys=True)
     table = pa.Table.from_pylist(rows, schema=_SCHEMA.with_metadata({_KEY: told}))
-    beside = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
+    with written_beside(file) as beside:
         pq.write_table(table, beside, compression="zstd", compression_level=19)
-        os.replace(beside, file)
-    finally:
-        beside.unlink(missing_ok=True)
     return len(rows)
 
 
@@ -120,7 +116,7 @@ def _row(run: PastRun, training: PastTraining) -> dict[str, Any]:
 def _about(run: PastRun) -> dict[str, Any]:
     """What the rows of a run have in common, its space among it: the config names sites, not what they share."""
     space = run.task.space
-    sites = [[site.name, site.kind.__name__, list(site.shape), site.block, site.stage] for site in space.sites]
+    sites = [[site.name, site.kind.TYPE, list(site.shape), site.block, site.stage] for site in space.sites]
     return {
         "config": run.config,
         "sites": sites,

@@ -1,13 +1,13 @@
 """`best_so_far.png`: the rewards of a search in the order of finishing, and what they are worth on new seeds."""
 
 import itertools
-import os
 import statistics
 from pathlib import Path
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from tf_autodropout.patterns.document import written_beside
 from tf_autodropout.search.core import Status
 from tf_autodropout.search.ledger import LedgerReader
 from tf_autodropout.search.results.finalists import best_trial, raced
@@ -92,9 +92,5 @@ def _words(ledger: LedgerReader, finalists: int, highest: float) -> str:
 
 def save_figure(figure: Figure, path: Path, dpi: int = 150) -> None:
     """Writes a picture beside its place, then renames it."""
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
-        figure.savefig(beside, dpi=dpi)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with written_beside(path) as beside:
+        figure.savefig(beside, dpi=dpi, format=path.suffix[1:])

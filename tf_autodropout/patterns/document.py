@@ -1,7 +1,9 @@
 """JSON in and out, with a format version, for every class of this package."""
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -85,13 +87,18 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes `text` to `path` in one step: a reader sees the old file or the new one."""
-    target = Path(path)
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
+    with written_beside(Path(path)) as beside, beside.open("x", encoding="utf-8") as new:
+        new.write(text)
+
+
+@contextlib.contextmanager
+def written_beside(path: Path) -> Iterator[Path]:
+    """Gives a place beside `path` for a new file, which is renamed at the end, or removed after an error."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     beside.unlink(missing_ok=True)  # of a killed process, or a link of somebody else's
     try:
-        with beside.open("x", encoding="utf-8") as new:
-            new.write(text)
-        os.replace(beside, target)
+        yield beside
+        os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
 
