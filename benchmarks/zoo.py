@@ -28,9 +28,8 @@ import datetime
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -42,13 +41,14 @@ from campaign import NONE, lead_over, rivals
 from released_table import PLACE, make_table, runs_in
 
 import tf_autodropout as tad
-from tf_autodropout.patterns import PatternSet, TransformerPattern
+from tf_autodropout.patterns import PatternSet
 from tf_autodropout.patterns.checks import WHOLE
 from tf_autodropout.patterns.document import write_text
 from tf_autodropout.patterns.seeding import site_seed
 from tf_autodropout.search.core import Opponent, Task
 from tf_autodropout.search.released.card import DATA
 from tf_autodropout.search.results.comparison import FOUND, Row
+from tf_autodropout.search.results.finalists import acting
 from tf_autodropout.search.results.paired import paired_lead
 from tf_autodropout.search.results.report import ROWS
 from tf_autodropout.search.results.trainings import FRESH, TRIAL, PastRun
@@ -80,7 +80,7 @@ def preset_of(run: PastRun, table: dict[str, Any]) -> tuple[str, PatternSet, Pat
     leads = {what: {"over": row.name} | _told(lead_over(rows[0], row, lower)) for what, row in chosen.items()}
     classic = next(t.patterns for t in run.trainings if t.role == FRESH and t.name == chosen[TUNED].name)
     assert classic is not None
-    roles = all(site.kind is TransformerPattern for site in space.sites)
+    roles = all(not site.kind.ON_MAPS for site in space.sites)
     task, seed = run.settings["name"], run.config["seed"]
     notes = {
         "made_by": "found by a search of this project (benchmarks/campaign.py); not from the AutoDropout paper",
@@ -113,15 +113,15 @@ def preset_of(run: PastRun, table: dict[str, Any]) -> tuple[str, PatternSet, Pat
 
 def _anywhere(patterns: PatternSet, run: PastRun) -> PatternSet:
     """Without what drops nothing; what covers all of the child's sequence covers any."""
-    lengths = {site.name: site.shape[0] for site in run.task.space.sites}
-    kept = {}
-    for site, pattern in patterns.items():
-        if isinstance(pattern, TransformerPattern) and pattern.size >= lengths[site]:
-            fields = pattern.to_dict() | {"size": WHOLE, "stride": 0}
-            pattern = TransformerPattern(**fields)
-        if not pattern.is_identity:
-            kept[site] = pattern
-    return PatternSet(kept)
+    sizes = {site.name: site.sizes for site in run.task.space.sites}
+    return PatternSet(
+        {
+            site: replace(pattern, size=WHOLE, stride=0)  # type: ignore[type-var]
+            if not pattern.ON_MAPS and pattern.covers(sizes[site])
+            else pattern
+            for site, pattern in acting(patterns).items()
+        }
+    )
 
 
 def _told(lead: Any) -> dict[str, float | None]:
@@ -318,7 +318,7 @@ def write(shelf: Path, name: str, patterns: PatternSet, elsewhere: Any) -> None:
 def _figures_on_file(shelf: Path, name: str, patterns: PatternSet) -> Any:
     """What the file says of other networks, if it is of the same patterns."""
     file = shelf / f"{name}.json"
-    there = PatternSet.load(file) if os.path.exists(file) else None
+    there = PatternSet.load(file) if file.exists() else None
     return there.provenance.get("elsewhere", "not run") if there == patterns else "not run"
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tf_autodropout.patterns import ConvPattern, Pattern, PatternSet, Site, TransformerPattern
+from tf_autodropout.patterns import Pattern, PatternSet, Site
+from tf_autodropout.patterns.kinds import SEARCHED
 from tf_autodropout.search.core import Status
 from tf_autodropout.search.released.answer import Answer, NotRecordedError, Recorded
 from tf_autodropout.search.released.table import read_table
@@ -19,7 +20,6 @@ from tf_autodropout.search.space import SPACE_VERSION, SearchSpace
 if TYPE_CHECKING:
     from tf_autodropout.search.tasks.tabular import TabularTask
 
-_KINDS = {kind.__name__: kind for kind in (ConvPattern, TransformerPattern)}
 _COUNTED = (Status.FINISHED.value, Status.INVALID.value)
 
 _Key = frozenset[tuple[str, Pattern]]
@@ -233,7 +233,7 @@ def benchmark(task: str = "pydoc", table: str | Path | None = None, **settings: 
     told = about[own[0]["run"]]
     if (version := told["config"]["task"]["space"]["version"]) != SPACE_VERSION:
         raise ValueError(f"Expected a table of space version {SPACE_VERSION}. Received: {version}")
-    sites = tuple(Site(name, _KINDS[kind], tuple(shape), *place) for name, kind, shape, *place in told["sites"])
+    sites = tuple(Site(name, SEARCHED[kind], tuple(shape), *place) for name, kind, shape, *place in told["sites"])
     trainings = [
         (PatternSet.from_json(row["patterns"]), Recorded(row["training_seed"], **{name: row[name] for name in _FIELDS}))
         for row in own

@@ -35,7 +35,7 @@ class Site:
     @property
     def sizes(self) -> tuple[int, ...]:
         """Sizes of the map, or the number of tokens."""
-        return self.shape[:-1]
+        return self.kind.sizes_of(self.shape)
 
     def __post_init__(self) -> None:
         check_site_name(self.name)
