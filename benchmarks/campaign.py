@@ -25,11 +25,12 @@ from environment import environment
 
 from tf_autodropout.patterns.document import write_text
 from tf_autodropout.search import EngineConfig, run
+from tf_autodropout.search.core import NO_DROPOUT
 from tf_autodropout.search.results.comparison import RANDOM, TRIVIAL, Row, described, verdict
 from tf_autodropout.search.results.paired import Lead, paired_lead
 from tf_autodropout.search.tasks.registry import TASKS, make_task
 
-NONE = "no dropout"
+NONE = NO_DROPOUT
 
 
 def rivals(rows: Sequence[Row], lower: bool) -> dict[str, Row]:

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.space import SearchSpace
 
+NO_DROPOUT = "no dropout"  # name of the opponent
 INVALID_REWARD = 0.0  # no reward is lower: the lowest accuracy, and 80 over an infinite perplexity
 LEARNING_CURVE = "train_loss"  # the metric that is a list: mean training losses of equally many steps each
 RUNG_REWARDS = "rung_rewards"  # the metric with the validation rewards at the rungs that a training came to
@@ -139,6 +140,11 @@ class Opponent:
     patterns: PatternSet
     ramp_up: bool = False
     drawn: bool = False
+
+    @classmethod
+    def none(cls) -> "Opponent":
+        """Returns the opponent without any pattern."""
+        return cls(NO_DROPOUT, PatternSet({}))
 
     def fits(self, space: SearchSpace) -> bool:
         """Whether a trial could have it: patterns of the sites' kinds, at all steps."""

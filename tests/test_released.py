@@ -4,6 +4,7 @@ import json
 import math
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -19,6 +20,7 @@ from tests.fakes import FakeTask, score
 from tf_autodropout.patterns import Pattern, PatternSet, TransformerPattern
 from tf_autodropout.patterns.checks import WHOLE
 from tf_autodropout.search import run
+from tf_autodropout.search.analysis.analyse import analyse
 from tf_autodropout.search.children.surrogate import Surrogate
 from tf_autodropout.search.core import Opponent, Progress, Result, Status, unheard
 from tf_autodropout.search.released.answer import NotRecordedError
@@ -133,6 +135,14 @@ def test_a_run_of_another_task_is_refused(directory: Path) -> None:
     wide.space = type(wide.space)(wide.space.sites[:1])  # type: ignore[misc]
     with pytest.raises(ValueError, match="of another task"):
         past_run(directory, wide)  # type: ignore[arg-type]
+
+
+def test_what_an_analysis_has_trained_is_not_of_the_search(directory: Path, past: PastRun, tmp_path: Path) -> None:
+    """The ledger has its scores, not its patterns: nothing is made up for them."""
+    copy = tmp_path / directory.name
+    shutil.copytree(directory, copy)
+    analyse(copy, 1, MeasuredTask())  # type: ignore[arg-type]
+    assert past_run(copy, MeasuredTask()).trainings == past.trainings  # type: ignore[arg-type]
 
 
 def test_the_table_comes_back(file: Path, past: PastRun) -> None:

@@ -20,6 +20,7 @@ from tf_autodropout.search.results.comparison import Row, leads, scored
 from tf_autodropout.search.results.curve import save_figure
 from tf_autodropout.search.results.finalists import acting, contenders
 from tf_autodropout.search.results.report import BEST, as_json
+from tf_autodropout.search.results.trainings import ANALYSED
 from tf_autodropout.search.run_search import task_identity
 from tf_autodropout.search.tasks.registry import make_task
 
@@ -111,7 +112,7 @@ def _train(
     engine: Engine, ledger: Ledger, sets: Mapping[str, PatternSet], seeds: Sequence[int], tell: Callable[[str], None]
 ) -> list[Row]:
     # By its patterns, so that nothing of an earlier best PatternSet is taken for that of this one.
-    keys = [f"analysis {digest(patterns.to_json())}" for patterns in sets.values()]
+    keys = [f"{ANALYSED}{digest(patterns.to_json())}" for patterns in sets.values()]
 
     def begin(name: str) -> None:
         made = sum(ledger.evaluation(key, index) is not None for key in keys for index in range(len(seeds)))

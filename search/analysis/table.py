@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search.analysis.common import Common
 from tf_autodropout.search.results.comparison import LEVEL, Row
-from tf_autodropout.search.results.paired import Lead, holm
+from tf_autodropout.search.results.paired import Lead, holm, smallest_p
 from tf_autodropout.search.results.report import cells_of
 from tf_autodropout.search.space import SearchSpace
 from tf_autodropout.visualize import summary
@@ -97,7 +97,7 @@ def verdict(rows: Sequence[Row], pairs: Sequence[Lead]) -> str:
     if told:
         rest = " The others cannot be told from it." if len(told) < len(pairs) else ""
         return f"Beyond chance, p < {LEVEL} after Holm, the set as found is ahead of {better}; behind {worse}.{rest}"
-    seeds, needed = len(rows[0].test), next(n for n in itertools.count(1) if 2 * len(pairs) / 2**n < LEVEL)
+    seeds, needed = len(rows[0].test), next(n for n in itertools.count(1) if smallest_p(n, len(pairs)) < LEVEL)
     reach = f" {seeds} seeds cannot give a p below {LEVEL} after Holm, {needed} can." if seeds < needed else ""
     return f"No variation can be told from the set as found.{reach}"
 

@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from tf_autodropout.patterns import Pattern, PatternSet, Site
+from tf_autodropout.search.core import NO_DROPOUT
 from tf_autodropout.search.space import SearchSpace
 
-FOUND, NONE, MOVED, UNIFORM, WITHOUT = "as found", "no dropout", "moved by one group", "uniform", "without"
+FOUND, NONE, MOVED, UNIFORM, WITHOUT = "as found", NO_DROPOUT, "moved by one group", "uniform", "without"
 
 
 def variations(patterns: PatternSet, space: SearchSpace) -> dict[str, PatternSet]:

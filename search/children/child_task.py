@@ -55,7 +55,7 @@ class ChildTask(ABC):
         return Result(trained.reward, {"valid": self.SCALE * trained.metrics[self.METRIC], "test": self.SCALE * test})
 
     def opponents(self) -> list[Opponent]:
-        return [Opponent("no dropout", PatternSet({}))]
+        return [Opponent.none()]
 
     def _fit(self, opponent: Opponent, seed: int, rungs: Sequence[Rung], progress: Progress) -> Result:
         child = self.child_for(opponent)

@@ -8,9 +8,10 @@ Reference:
     Müller and Hutter, TrivialAugment, ICCV 2021: the parameter-free baseline whose counterpart TrivialPattern is.
 """
 
+import itertools
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tf_autodropout.patterns import PatternSet
@@ -18,13 +19,14 @@ from tf_autodropout.patterns.seeding import site_seed
 from tf_autodropout.search.core import Engine, Opponent, Scoring, Task, Trial
 from tf_autodropout.search.ledger import Ledger
 from tf_autodropout.search.results.evaluation import Evaluation, evaluate
-from tf_autodropout.search.results.paired import Lead, holm, paired_lead
+from tf_autodropout.search.results.paired import Lead, holm, paired_lead, smallest_p
 from tf_autodropout.search.results.tuning import Tuning
 from tf_autodropout.search.space import SearchSpace
-from tf_autodropout.search.tasks.opponents import classics_for
+from tf_autodropout.search.tasks.opponents import Classic, classics_for
 
 FOUND, RANDOM, TRIVIAL = "best PatternSet", "random PatternSets", "TrivialPattern"
 LEVEL = 0.05
+TRIVIAL_PATTERN = Opponent(TRIVIAL, PatternSet({}), drawn=True)
 _DIVERGED = {"valid": None, "test": None}  # what the ledger holds of such a training
 
 
@@ -84,10 +86,13 @@ def opponents_of(
     own = list(task.opponents())
     if not own:
         return []
-    any_opponent = getattr(task, "any_opponent", False)
-    classics = classics_for(task.space.sites, getattr(task, "branch_ends", ()), any_opponent)
-    tuned = Tuning(engine, ledger, task.space, classics, budget, seed, progress).run(finalists)
-    return [*own, *tuned, *([Opponent(TRIVIAL, PatternSet({}), drawn=True)] if any_opponent else [])]
+    tuned = Tuning(engine, ledger, task.space, classics_of(task), budget, seed, progress).run(finalists)
+    return [*own, *tuned, *([TRIVIAL_PATTERN] if getattr(task, "any_opponent", False) else [])]
+
+
+def classics_of(task: Task) -> list[Classic]:
+    """Returns the classics that are tuned as opponents of a task's search."""
+    return classics_for(task.space.sites, getattr(task, "branch_ends", ()), getattr(task, "any_opponent", False))
 
 
 def compare(
@@ -117,11 +122,20 @@ def compare(
     Raises:
         RuntimeError: a training failed twice. Going on begins with it.
     """
-    draws = space.draws(site_seed(seed, "random"))
-    drawn = [Opponent(RANDOM, next(draws)) for _ in range(count)]
+    drawn = list(itertools.islice(random_opponents(space, seed), count))
     lines = [[Opponent(FOUND, best.patterns)] * count, *([one] * count for one in opponents), drawn]
     names = [f"{FOUND} #{best.number}", *(line[0].name for line in lines[1:])]
-    return scored(engine, ledger, names, lines, [site_seed(seed, "fresh", index) for index in range(count)], progress)
+    return scored(engine, ledger, names, lines, [fresh_seed(seed, index) for index in range(count)], progress)
+
+
+def fresh_seed(seed: int, index: int) -> int:
+    """Returns a seed of the final table, which all its lines share; `seed` is that of the search."""
+    return site_seed(seed, "fresh", index)
+
+
+def random_opponents(space: SearchSpace, seed: int) -> Iterator[Opponent]:
+    """Yields random PatternSets without end, one for each fresh seed; `seed` is that of the search."""
+    return (Opponent(RANDOM, patterns) for patterns in space.draws(site_seed(seed, "random")))
 
 
 def scored(
@@ -202,7 +216,7 @@ def verdict(rows: Sequence[Row], lower_is_better: bool) -> str:
         )
     tests = len(pairs) if least.mean < 0 else 1  # that the p is adjusted for
     reach = ""
-    if (smallest := min(1.0, tests * 2 / 2**seeds)) >= LEVEL:
+    if (smallest := smallest_p(seeds, tests)) >= LEVEL:
         reach = f" {seeds} seeds cannot give a p below {smallest:.3g}{' after Holm' if tests > 1 else ''}."
     return f"No clear winner: against {rival.name} {figures}, largest sign-flip p {largest:.3g}.{reach}"
 

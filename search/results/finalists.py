@@ -13,6 +13,7 @@ from tf_autodropout.search.core import Engine, Training, Trial
 from tf_autodropout.search.ledger import Ledger, LedgerReader
 from tf_autodropout.search.results.race import race, race_budget, standing, stored
 
+RACED = "confirmation"  # what the ledger knows a training of the race by, with the number of its trial
 _LOOK = 4  # times as many trials are looked at: a searcher may have suggested one PatternSet again
 
 
@@ -90,4 +91,4 @@ def acting(patterns: PatternSet) -> PatternSet:
 
 
 def _key(trial: Trial) -> str:
-    return f"confirmation #{trial.number}"
+    return f"{RACED} #{trial.number}"

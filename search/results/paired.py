@@ -81,6 +81,11 @@ def _sign_flip(ahead: np.ndarray) -> float:
     return float(test.pvalue)
 
 
+def smallest_p(seeds: int, tests: int = 1) -> float:
+    """Returns the smallest p that the sign-flip test can give, after Holm where there are several tests."""
+    return min(1.0, tests * 2 / 2**seeds)
+
+
 def holm(values: Sequence[float]) -> list[float]:
     """Returns the p values adjusted for their number, so that each may be looked at alone.
 

@@ -7,18 +7,36 @@ from pathlib import Path
 from typing import Any
 
 from tf_autodropout.patterns import PatternSet
-from tf_autodropout.patterns.seeding import site_seed
-from tf_autodropout.search.core import INVALID_REWARD, LEARNING_CURVE, STOPPED_AT, Opponent, Status, Task, Trial
+from tf_autodropout.search.core import (
+    INVALID_REWARD,
+    LEARNING_CURVE,
+    NO_DROPOUT,
+    STOPPED_AT,
+    Opponent,
+    Status,
+    Task,
+    Trial,
+)
 from tf_autodropout.search.ledger import LedgerError, LedgerReader, stored_config
 from tf_autodropout.search.loop import trial_seed
-from tf_autodropout.search.results.comparison import FOUND, RANDOM, TRIVIAL
+from tf_autodropout.search.results.comparison import (
+    FOUND,
+    RANDOM,
+    TRIVIAL,
+    TRIVIAL_PATTERN,
+    classics_of,
+    fresh_seed,
+    random_opponents,
+)
+from tf_autodropout.search.results.finalists import RACED
 from tf_autodropout.search.results.race import paired_seed
-from tf_autodropout.search.results.trial_zero import NAME
-from tf_autodropout.search.tasks.opponents import classics_for
+from tf_autodropout.search.results.trial_zero import NAME, seed_of
+from tf_autodropout.search.results.tuning import TUNED
 from tf_autodropout.search.tasks.registry import make_task
 
 TRIAL, TRIAL_ZERO, TUNING, FINALIST, FRESH = "trial", "trial 0", "tuning", "finalist", "fresh"
 RAMP_UP, DRAWN, UNKNOWN = "rates rise from nothing", "drawn anew at every step", "unknown"
+ANALYSED = "analysis "  # what the ledger knows the trainings of an analysis by begins so
 _FINAL = (Status.FINISHED, Status.STOPPED, Status.FAILED, Status.INVALID)
 
 
@@ -87,7 +105,9 @@ class PastRun:
 
 
 def past_run(directory: Path, task: Task | None = None) -> PastRun:
-    """Reads all that a ledger holds, also while a search is at work on it; what is unfinished is left out.
+    """Reads the trainings of a search, also while it is at work; what is unfinished is left out.
+
+    So is what `analyse` has trained after it: the ledger has its scores, but not the patterns.
 
     Args:
         directory: Output directory of the run.
@@ -112,7 +132,7 @@ def past_run(directory: Path, task: Task | None = None) -> PastRun:
         raise ValueError(f"{directory} holds a run of another task: its sites are {stored}, those of the task {there}")
     reading = _Reading(task, config, {trial.number: trial for trial in trials})
     found = [reading.of_trial(trial) for trial in trials if trial.status in _FINAL]
-    found += [reading.of_evaluation(*evaluation) for evaluation in evaluations]
+    found += [reading.of_evaluation(*one) for one in evaluations if not one[0].startswith(ANALYSED)]
     return PastRun(directory.name, config, version, task, tuple(found))
 
 
@@ -125,11 +145,9 @@ class _Reading:
     def __init__(self, task: Task, config: Mapping[str, Any], trials: Mapping[int, Trial]) -> None:
         self._task, self._seed, self._trials = task, config["seed"], trials
         self._steps = config["task"].get("steps")
-        any_opponent = getattr(task, "any_opponent", False)
-        classics = classics_for(task.space.sites, getattr(task, "branch_ends", ()), any_opponent)
-        self._classics = {classic.name: classic for classic in classics}
+        self._classics = {classic.name: classic for classic in classics_of(task)}
         self._own = {opponent.name: opponent for opponent in task.opponents()}
-        self._draws, self._drawn = task.space.draws(site_seed(self._seed, "random")), list[PatternSet]()
+        self._draws, self._drawn = random_opponents(task.space, self._seed), list[Opponent]()
 
     def of_trial(self, trial: Trial) -> PastTraining:
         metrics = dict(trial.metrics)
@@ -181,21 +199,16 @@ class _Reading:
 
     def _place(self, name: str, index: int) -> tuple[str, str, int | None, int]:
         """Role, name, number of the trial and seed of what the ledger knows by this name."""
-        raced, fresh = paired_seed(self._seed, index), site_seed(self._seed, "fresh", index)
+        raced, fresh = paired_seed(self._seed, index), fresh_seed(self._seed, index)
         kind, _, number = name.rpartition(" #")
-        if kind == "confirmation":
+        if kind == RACED:
             return FINALIST, f"trial {number}", int(number), raced
         if kind == FOUND:
             return FRESH, f"{FOUND}, trial {number}", int(number), fresh
         if name == NAME:
-            return (
-                TRIAL_ZERO,
-                "no dropout",
-                None,
-                paired_seed(self._seed, index - 1) if index else trial_seed(self._seed, 0),
-            )
-        if name.startswith("tuning "):
-            return TUNING, name.removeprefix("tuning "), None, raced
+            return TRIAL_ZERO, NO_DROPOUT, None, seed_of(self._seed, index)
+        if name.startswith(TUNED):
+            return TUNING, name.removeprefix(TUNED), None, raced
         return FRESH, name, None, fresh
 
     def _opponent(self, name: str, index: int) -> Opponent | None:
@@ -203,11 +216,11 @@ class _Reading:
         if name == RANDOM:
             while len(self._drawn) <= index:
                 self._drawn.append(next(self._draws))
-            return Opponent(name, self._drawn[index])
+            return self._drawn[index]
         if name == TRIVIAL:
-            return Opponent(name, PatternSet({}), drawn=True)
-        if name == "no dropout" or name in self._own:
-            return self._own.get(name, Opponent(name, PatternSet({})))
+            return TRIVIAL_PATTERN
+        if name == NO_DROPOUT or name in self._own:
+            return self._own.get(name, Opponent.none())
         title, _, told = name.removesuffix(")").rpartition("(")
         classic = self._classics.get(title)
         if classic is None:

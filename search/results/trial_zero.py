@@ -6,7 +6,7 @@ from collections.abc import Callable
 import scipy.stats
 
 from tf_autodropout.patterns import PatternSet
-from tf_autodropout.search.core import Engine, Training, Trial
+from tf_autodropout.search.core import NO_DROPOUT, Engine, Training, Trial
 from tf_autodropout.search.ledger import Ledger, LedgerReader
 from tf_autodropout.search.loop import trial_seed
 from tf_autodropout.search.results.evaluation import Evaluation, evaluate
@@ -32,12 +32,27 @@ def train_trial_zero(
     Raises:
         RuntimeError: it failed twice, with the reason: so would every trial.
     """
-    seeds = [trial_seed(seed, 0), *(paired_seed(seed, index) for index in range(paired))]
-    works = [Training(PatternSet({}), own) for own in seeds]
     evaluations = [
-        Evaluation(NAME, index, work, "no dropout, as trial 0", DIVERGED) for index, work in enumerate(works)
+        Evaluation(
+            NAME,
+            index,
+            Training(PatternSet({}), seed_of(seed, index)),
+            f"{NO_DROPOUT}, as {NAME}",
+            DIVERGED,
+        )
+        for index in range(1 + paired)
     ]
     evaluate(engine, ledger, evaluations, progress)
+
+
+def seed_of(seed: int, index: int) -> int:
+    """Returns the seed of a training of trial 0: that of the trial itself first, then those of the race.
+
+    Args:
+        seed: Seed of the search.
+        index: What the ledger counts the trainings by.
+    """
+    return paired_seed(seed, index - 1) if index else trial_seed(seed, 0)
 
 
 def without_dropout(ledger: LedgerReader) -> list[float]:

@@ -15,6 +15,7 @@ from tf_autodropout.search.space import SearchSpace
 from tf_autodropout.search.tasks.opponents import RATES, Classic
 
 _LADDER = (0.0, *sorted(RATES))
+TUNED = "tuning "  # what the ledger knows the trainings by begins so
 _GRID = 2 / 3  # of the trainings, at most, go to one rate for all roles
 
 Rates = tuple[float, ...]  # one for each role
@@ -150,7 +151,7 @@ class Tuning:
         return Training(opponent.patterns, seed) if opponent.fits(self._space) else Scoring(opponent, seed)
 
     def _name(self, one: tuple[int, Rates]) -> str:
-        return f"tuning {self._opponent(one).name}"
+        return f"{TUNED}{self._opponent(one).name}"
 
     def _words(self, one: tuple[int, Rates]) -> str:
         return f"{self._opponent(one).name}, a classic that is tuned"

@@ -191,7 +191,7 @@ class ModelTask:
         return Result(trained.reward, scores)
 
     def opponents(self) -> list[Opponent]:
-        return [Opponent("no dropout", PatternSet({}))] if self.test_data is not None else []
+        return [Opponent.none()] if self.test_data is not None else []
 
     @property
     def branch_ends(self) -> list[str]:

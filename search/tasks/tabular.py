@@ -60,7 +60,7 @@ class TabularTask:
         return Result(trained.reward, {"valid": trained.reward, "test": self.surrogate(opponent.patterns)})
 
     def opponents(self) -> list[Opponent]:
-        return [Opponent("no dropout", PatternSet({}))]
+        return [Opponent.none()]
 
     def describe(self) -> dict[str, Any]:
         digest = hashlib.sha256(self.table.to_json().encode()).hexdigest()
