@@ -276,6 +276,34 @@ def test_the_sites_of_attention_in_somebodys_code_are_found():
     assert [site.kind for site in tad.sites(text_model())][:5] == ["query", "key", "value", "softmax", "output"]
 
 
+class Unnamed(keras.layers.Layer):
+    """Layers that only the attributes name."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.inner, self.rest = keras.layers.Dense(4), Pair(), [keras.layers.Dense(4)]
+        self.again = self.first
+
+    def call(self, x):
+        return self.rest[0](self.inner(self.first(x)))
+
+
+class Pair(keras.layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.up, self.down = keras.layers.Dense(8), keras.layers.Dense(4)
+
+    def call(self, x):
+        return x + self.down(self.up(x))
+
+
+def test_sites_are_named_by_attributes():
+    tokens = keras.Input((5, 4))
+    model = keras.Model(tokens, Unnamed()(tokens))
+    names = [site.name.partition("/")[2] for site in tad.sites(model, every=True)]
+    assert sorted(filter(None, names)) == ["first", "inner", "inner/down", "inner/up", "rest/0"]
+
+
 @told_elsewhere
 @each_model
 def test_a_model_is_regularized_trained_saved_and_stripped(build, pattern, shape, tmp_path):

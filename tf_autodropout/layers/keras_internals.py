@@ -41,6 +41,17 @@ def all_layers(model: Any, include_self: bool = False) -> list[Any]:
     return list(model._flatten_layers(include_self=include_self, recursive=True))
 
 
+def attributes_of(layer: Any) -> dict[str, Any]:
+    """Returns what the attributes of a layer hold: on PyTorch a module has other modules in a table of their own.
+
+    That table does not tell when an attribute was set: those that are layers come before lists of layers there.
+    """
+    if keras.backend.backend() != "torch":
+        return vars(layer)
+    modules: dict[str, Any] = layer._modules
+    return {**modules, **{name: value for name, value in vars(layer).items() if name != "_modules"}}
+
+
 @contextmanager
 def unlocked(layer: Any) -> Iterator[None]:
     """Lets a layer that is built take up or give away sublayers, as Keras does for LoRA."""

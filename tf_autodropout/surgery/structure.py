@@ -15,7 +15,7 @@ import keras
 
 from tf_autodropout.layers import PatternDropout
 from tf_autodropout.layers.adoption import is_adopted, plain_type
-from tf_autodropout.layers.keras_internals import BOOKKEEPING, maker, sublayers
+from tf_autodropout.layers.keras_internals import BOOKKEEPING, attributes_of, maker, sublayers
 from tf_autodropout.surgery.graph import calls, is_nested, why_closed
 
 
@@ -129,7 +129,7 @@ def _snake_case(name: str) -> str:
 
 def _attributes(layer: Any) -> Iterator[tuple[int, str]]:
     """Yields the identity of each layer that an attribute holds, in lists and dictionaries too, with its name."""
-    for name, value in reversed(vars(layer).items()):  # the first attribute of a layer comes last and counts
+    for name, value in reversed(attributes_of(layer).items()):  # the first attribute of a layer comes last and counts
         if name not in BOOKKEEPING and not name.startswith("_self_"):
             yield from _held(name.strip("_"), value)
 
