@@ -12,6 +12,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from tf_autodropout.masks.backend.checkpointing import drawn_once
+
+__all__ = ["drawn_once"]
+
 bool = torch.bool
 uint8, int32, int64 = torch.uint8, torch.int32, torch.int64
 float16, float32, float64 = torch.float16, torch.float32, torch.float64
@@ -269,10 +273,6 @@ def seeds_of(state: Any) -> list[int]:
 def fused(function: Callable[..., Any], shape: Any) -> Callable[..., Any]:
     """Returns `function` as it is: whoever wants it compiled compiles the whole step."""
     return lambda *tensors: function(*map(convert_to_tensor, tensors))
-
-
-def drawn_once(owner: Any, draw: Callable[[], Any]) -> Any:
-    return draw()
 
 
 def replica() -> int:
