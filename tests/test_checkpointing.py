@@ -58,8 +58,9 @@ def gradients(model, call, steps=2, backward=None):
 
 
 def assert_alike(model, again, plain=None, backward=None):
-    (wanted, moved), (got, after) = gradients(model, plain or (lambda x: run(model, x))), gradients(
-        model, again, backward=backward
+    (wanted, moved), (got, after) = (
+        gradients(model, plain or (lambda x: run(model, x))),
+        gradients(model, again, backward=backward),
     )
     assert not np.allclose(wanted[0], wanted[len(wanted) // 2]), "each step draws anew"
     for one, other in zip(got, wanted, strict=True):

@@ -11,6 +11,7 @@ import pytest
 
 import tf_autodropout as tad
 from tests.test_each_backend import MODELS, array, numbers
+from tests.test_hub_on_each_backend import PATTERNS, check_those_of, save
 
 ROOT = Path(__file__).parent.parent
 
@@ -42,8 +43,8 @@ def models(tmp_path_factory):
     return folder
 
 
-@each_other
-def test_masks_layers_and_models_on_another_backend_without_tensorflow(backend, models):
+def run_on(backend, files, models):
+    """Runs tests on another backend, where there is no TensorFlow."""
     command = [python_of(backend), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.without_tensorflow"]
     where = os.environ | {
         "KERAS_BACKEND": backend,
@@ -52,10 +53,24 @@ def test_masks_layers_and_models_on_another_backend_without_tensorflow(backend, 
         # Eight devices for one test, and code that is made fast, not fast code.
         "XLA_FLAGS": "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0",
     }
-    command.append("tests/test_each_backend.py")
-    done = subprocess.run(command, env=where, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([*command, *files], env=where, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-5000:]
+
+
+@each_other
+def test_masks_layers_and_models_on_another_backend_without_tensorflow(backend, models):
+    own = ["tests/test_checkpointing.py"] if backend == "torch" else []
+    run_on(backend, ["tests/test_each_backend.py", *own], models)
     for name, (_, _, shape) in MODELS.items():  # and back again
         model = tad.load_model(models / f"{backend}_{name}.keras")
         outputs = array(model(numbers((4, *shape)), training=True))
         np.testing.assert_allclose(outputs, np.load(models / f"tensorflow_{name}.npy"), atol=1e-5)
+
+
+@pytest.mark.slow
+@each_other
+def test_backbones_of_kerashub_go_to_another_backend_and_back(backend, tmp_path):
+    for name in PATTERNS:
+        save(tmp_path, name)
+    run_on(backend, ["tests/test_hub_on_each_backend.py"], tmp_path)
+    check_those_of(backend, tmp_path)

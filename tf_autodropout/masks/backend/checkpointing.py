@@ -18,7 +18,7 @@ _KEPT = "_pattern_seeds"
 
 
 class _Drawn:
-    """What the first run of a block has drawn, by the identity of the layer, and how much of it each other run has read."""
+    """What the first run of a block has drawn, by the identity of the layer, and what of it other runs have read."""
 
     def __init__(self) -> None:
         self.seeds: dict[int, list[torch.Tensor]] = defaultdict(list)
@@ -72,7 +72,7 @@ def _block(function: str, variables: dict[str, Any]) -> _Block | None:
     """Returns the run that a function of PyTorch has under way, None if it has none, or another release has it
     elsewhere: then each run draws, as it does in Keras' own Dropout."""
     if function in ("forward", "backward"):  # use_reentrant=True: a function of autograd, with one `ctx` for both
-        again = torch._C._current_graph_task_id() if function == "backward" else None  # type: ignore[attr-defined]
+        again = torch._C._current_graph_task_id() if function == "backward" else None
         return _of(variables.get("ctx"), again)
     if function == "unpack_hook":
         return _of(variables.get("frame"), variables.get("gid"))
