@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -38,6 +39,8 @@ def models(tmp_path_factory):
         model = tad.regularize(build(), pattern, mutable=name == "text")
         x = numbers((4, *shape))
         model(x, training=True)
+        model.compile("adam", "mse")
+        model.optimizer.build(model.trainable_variables)
         model.save(folder / f"tensorflow_{name}.keras")
         np.save(folder / f"tensorflow_{name}.npy", array(model(x, training=True)))
     return folder
@@ -63,6 +66,7 @@ def test_masks_layers_and_models_on_another_backend_without_tensorflow(backend, 
     run_on(backend, ["tests/test_each_backend.py", *own], models)
     for name, (_, _, shape) in MODELS.items():  # and back again
         model = tad.load_model(models / f"{backend}_{name}.keras")
+        assert type(model.optimizer) is keras.optimizers.Adam
         outputs = array(model(numbers((4, *shape)), training=True))
         np.testing.assert_allclose(outputs, np.load(models / f"tensorflow_{name}.npy"), atol=1e-5)
 

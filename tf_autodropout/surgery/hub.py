@@ -37,12 +37,12 @@ def import_if_named(file: str | Path | io.BytesIO) -> None:
     Raises:
         ImportError: KerasHub cannot be imported.
     """
-    if any(name in _config(file) for name in _NAMES):
+    if any(name in config_of(file) for name in _NAMES):
         importlib.import_module("tf_autodropout.layers.pattern_transformer")
 
 
-def _config(file: str | Path | io.BytesIO) -> bytes:
-    """The config in a file, as it is written there; empty if there is none: Keras says what is wrong with it."""
+def config_of(file: str | Path | io.BytesIO) -> bytes:
+    """Returns the config in a file, as it is written there; empty if there is none: Keras says what is wrong with it."""
     try:
         if zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as archive:

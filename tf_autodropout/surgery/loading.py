@@ -14,16 +14,19 @@ from tf_autodropout.layers import (
 from tf_autodropout.layers.recording import recording
 from tf_autodropout.layers.site_layers import SCORES
 from tf_autodropout.masks.backend import NAME
-from tf_autodropout.surgery.hub import import_if_named
+from tf_autodropout.surgery.hub import config_of, import_if_named
 from tf_autodropout.surgery.objects import OBJECTS
 from tf_autodropout.surgery.rebuilding import register_backbones
+
+
+_OF_TORCH = b"keras.src.backend.torch.optimizers"
 
 
 def load_model(file: str | Path, **arguments: Any) -> keras.Model:
     """Loads a model with pattern layers: `keras.saving.load_model`, which knows this package's classes by then.
 
     In a new process Keras does not know them yet: nothing of TensorFlow is loaded by `import tf_autodropout`. KerasHub
-    is imported for a file that names it.
+    is imported for a file that names it. A compiled model that was saved on PyTorch keeps its optimizer on the others.
 
     Args:
         file: What `model.save` wrote.
@@ -49,10 +52,19 @@ def load_model(file: str | Path, **arguments: Any) -> keras.Model:
     """
     import_if_named(file)
     register_backbones()
-    model = keras.saving.load_model(file, **arguments)
+    with keras.saving.custom_object_scope(_optimizers_of(file) | (arguments.get("custom_objects") or {})):
+        model = keras.saving.load_model(file, **arguments)
     if NAME != "tensorflow":
         _warn_of_fused_attention(model)
     return model
+
+
+def _optimizers_of(file: str | Path) -> dict[str, type]:
+    """Returns by what names to know the optimizer of a compiled model from PyTorch: Keras saves it with the name of a
+    module that only PyTorch can import, and not with the public one."""
+    if NAME == "torch" or _OF_TORCH not in config_of(file):
+        return {}
+    return {name: one for name, one in vars(keras.optimizers).items() if isinstance(one, type)}
 
 
 def _warn_of_fused_attention(model: Any) -> None:
