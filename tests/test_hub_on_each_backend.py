@@ -1,6 +1,8 @@
 """Backbones of KerasHub on the backend that Keras runs on; `test_other_backends` runs this file on the others."""
 
 import os
+import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -17,12 +19,6 @@ pytest.importorskip("keras_hub")
 from tests.hub_backbones import BACKBONES, inputs_of
 from tests.hub_fit import fit_one_step
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*does not support masking"),  # of KerasHub about itself
-    pytest.mark.filterwarnings("ignore:.*does not have a `build:UserWarning"),
-    pytest.mark.filterwarnings("ignore:Gradients do not exist.*reverse_embeddings"),  # of Llama's head, not in use
-]
-
 TOKENS = tad.TransformerPattern(size=2, stride=1, rate=0.4, share_c=True)
 ENTRIES = tad.TransformerPattern(size=1, rate=0.3)
 # Llama has no softmax that all backends call as a layer, see docs/how_to/backends.md.
@@ -32,6 +28,15 @@ PATTERNS = {
     "ViTBackbone": EVERYWHERE | {"softmax": ENTRIES},
     "BertBackbone": EVERYWHERE | {"softmax": ENTRIES, "residual": ENTRIES},
 }
+
+
+@contextmanager
+def without_warnings_of_kerashub():
+    """Without those about itself: masks, `build`, and Llama's head, which is not in use."""
+    with warnings.catch_warnings():
+        for message in ("does not support masking", "does not have a `build", "Gradients .*reverse_embeddings"):
+            warnings.filterwarnings("ignore", f"(?s).*{message}", UserWarning)
+        yield
 
 
 def trained(name):
@@ -67,6 +72,7 @@ def what_comes_next(model, x):
     }
 
 
+@without_warnings_of_kerashub()
 def save(folder, name):
     """Saves a trained backbone, and what comes next."""
     model, x = trained(name)
@@ -75,6 +81,7 @@ def save(folder, name):
     np.savez(folder / f"{BACKEND}_{name}_inputs.npz", **(x if isinstance(x, dict) else {"": x}))
 
 
+@without_warnings_of_kerashub()
 def check_those_of(backend, folder):
     """Loads the backbones that another backend has trained: what comes next is the same."""
     for name in PATTERNS:

@@ -42,7 +42,7 @@ def import_if_named(file: str | Path | io.BytesIO) -> None:
 
 
 def config_of(file: str | Path | io.BytesIO) -> bytes:
-    """Returns the config in a file, as it is written there; empty if there is none: Keras says what is wrong with it."""
+    """Returns the config in a file, as written there; empty if there is none: Keras says what is wrong with it."""
     try:
         if zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as archive:

@@ -18,7 +18,6 @@ from tf_autodropout.surgery.hub import config_of, import_if_named
 from tf_autodropout.surgery.objects import OBJECTS
 from tf_autodropout.surgery.rebuilding import register_backbones
 
-
 _OF_TORCH = b"keras.src.backend.torch.optimizers"
 
 
