@@ -255,8 +255,8 @@ def test_it_trains(builder, jit, tmp_path):
         ("width", 0),
         ("width", -1.0),
         ("width", "half"),
-        ("patterns", {"stage9_block1_bn1": CONV}),
         ("patterns", {"stem": CONV}),
+        pytest.param("patterns", {"stage9_block1_bn1": CONV}, marks=pytest.mark.slow),
     ],
 )
 def test_arguments_are_checked(builder, name, value):

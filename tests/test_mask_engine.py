@@ -76,7 +76,12 @@ def set_to(pattern, jit_compile):
     return function
 
 
-@each_kind
+SLOW = ("straight-shared", "turned-long", "spatial", "path", "word", "nothing-text")  # compiled as their kin are
+
+
+@pytest.mark.parametrize(
+    "pattern", [pytest.param(one, id=name, marks=[pytest.mark.slow] * (name in SLOW)) for name, one in KINDS.items()]
+)
 def test_both_passes_draw_one_mask_eager_in_graphs_and_under_xla_with_values_fixed_and_in_variables(pattern):
     h, dy = numbers(shape_of(pattern)), numbers(shape_of(pattern), 1)
     compiled = [both_ways(a_layer(pattern), jit) for jit in (False, True)] + [

@@ -116,7 +116,7 @@ HONOURED: dict[str, tuple[Callable[[], keras.Model], dict[str, Any]]] = {
 }
 
 
-QUICK = ("clipping and a schedule", "an own train_step")
+QUICK = ("an own train_step",)
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ class HarnessTest(testing.TestCase):
     def test_fixed(self):
         self.run_both()
 
+    @pytest.mark.slow
     def test_mutable(self):
         self.run_both(mutable=True)
 
