@@ -103,8 +103,8 @@ def test_one_layer_in_two_blocks(reentrant):
     image = keras.Input((6, 6, 3))
     drop = tad.PatternDropout(HALF, seed=3)
     first, second = L.Conv2D(4, 3, activation="tanh"), L.Conv2D(4, 3, activation="tanh")
-    model = keras.Model(image, drop(second(drop(first(image)))))
-    blocks = [lambda x, one=one: drop(one(x), training=True) for one in (first, second)]
+    model = keras.Model(image, second(drop(first(drop(image)))))
+    blocks = [lambda x, one=one: one(drop(x, training=True)) for one in (first, second)]
 
     def again(x):
         for block in blocks:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-OTHER_BACKENDS = re.compile(r"\.(jax|torch)$")  # import what they stand on; nothing of theirs is public
+OTHER_BACKENDS = re.compile(r"\.(jax|torch|checkpointing)$")  # import what they stand on; nothing of theirs is public
 SLOW = ("tf_autodropout.search.run_search",)  # a search on digits; the shortest one of README and AutoDropout is not
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
