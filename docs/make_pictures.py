@@ -1,8 +1,13 @@
 """Draws the pictures of the README and of the docs: `python docs/make_pictures.py`.
 
-`pictures/page.png` alone is a picture of a page in a browser: that of `tf-autodropout search pydoc --trials 32`.
+`python docs/make_pictures.py runs/pydoc` makes `pictures/page.png` alone: the page of that run in Chromium, by
+playwright. The one in the README is of a search of `benchmarks/campaign.py`, 128 trials of `pydoc`, seed 0.
 """
 
+import argparse
+import io
+import shutil
+import tempfile
 from pathlib import Path
 
 import keras
@@ -176,6 +181,22 @@ def draws(frames: int = 16) -> list[Image.Image]:
     return pictures
 
 
+def page(run: Path, width: int = 1400, height: int = 1070) -> Image.Image:
+    """The upper part of the page of a run, finer than on a plain screen."""
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as directory, sync_playwright() as driver:
+        file = Path(directory, "run.html")
+        tad.visualize.report(run).save(file)
+        chromium = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        see = chromium.new_page(viewport={"width": width, "height": height}, device_scale_factor=1.4)
+        see.goto(file.as_uri())
+        see.wait_for_selector("html[data-ready]", state="attached")
+        picture = Image.open(io.BytesIO(see.screenshot()))
+        chromium.close()
+    return picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+
+
 def draw(pattern: Pattern, seed: int, side: int = SIDE) -> np.ndarray:
     """A mask of a photograph, (side, side, 1) booleans."""
     return tad.keep_mask(pattern, (1, side, side, 1), seed).numpy()[0] > 0
@@ -189,6 +210,11 @@ def photograph(name: str, top: int, left: int, side: int = SIDE) -> np.ndarray:
 
 def main() -> None:
     """Writes docs/patterns.png, docs/show.png and what is in docs/pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", nargs="?", type=Path, help="directory of a run: makes the picture of its page alone")
+    if (run := parser.parse_args().run) is not None:
+        page(run).save(DOCS / "pictures" / "page.png", optimize=True)
+        return
     for name, figure in (("patterns", patterns()), ("show", maps())):
         figure.savefig(DOCS / f"{name}.png", dpi=120)
     pictures = DOCS / "pictures"
