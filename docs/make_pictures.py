@@ -17,9 +17,9 @@ from PIL import Image
 from sklearn.datasets import load_sample_image  # photographs that come with scikit-learn
 
 import tf_autodropout as tad
-from tf_autodropout.masks import drop_probability
 from tf_autodropout.patterns import Pattern
 from tf_autodropout.visualize.sheet import MASKS
+from tf_autodropout.visualize.telling import Place
 
 DOCS = Path(__file__).parent
 MAP, TEXT, VOLUME = (24, 24, 16), (24, 24), (9, 16, 16, 8)
@@ -132,24 +132,18 @@ def found_and_classic() -> Figure:
     figure = Figure(figsize=(10.5, 3.4), layout="constrained", facecolor="white")
     grid = figure.subplots(2, len(shapes))
     for row, (title, one) in enumerate({"found by a search": found, f"{name}\n({rates})": classic}.items()):
-        for axes, (site, shape) in zip(grid[row], shapes.items(), strict=True):
+        for column, (site, shape) in enumerate(shapes.items()):
             pattern = one.get(site, tad.TransformerPattern())
-            mask = np.broadcast_to(telling(pattern, shape), (1, *shape))[0]
+            axes, place = grid[row][column], Place(site, pattern, shape)
+            chance = float(place.probability.mean())
+            mask = min(place.masks(12, (row, column)), key=lambda one, chance=chance: abs(1 - one.mean() - chance))
             axes.imshow(mask, cmap=MASKS, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
             axes.set(xticks=[], yticks=[])
-            chance = 100 * float(drop_probability(pattern, shape[:1]).mean())
             if row == 0:
                 axes.set_title(site, fontsize=10, weight="bold")
-            axes.set_xlabel("no pattern" if pattern.is_identity else f"drops {chance:.2g} %", fontsize=8)
+            axes.set_xlabel("no pattern" if pattern.is_identity else f"drops {100 * chance:.2g} %", fontsize=8)
         grid[row][0].set_ylabel(title, fontsize=9, weight="bold")
     return figure
-
-
-def telling(pattern: Pattern, shape: tuple[int, ...]) -> np.ndarray:
-    """Of some draws the one whose share is next to the mean: one of few tokens may drop none."""
-    chance = float(drop_probability(pattern, shape[:1]).mean())
-    draws = [tad.keep_mask(pattern, (1, *shape), seed).numpy() for seed in range(1 if pattern.is_identity else 20)]
-    return min(draws, key=lambda mask: abs(1 - mask.mean() - chance))
 
 
 def maps() -> Figure:
