@@ -40,6 +40,12 @@ def notebook(text: str, name: str, address: str) -> str:
     return re.sub(r"(https:[^\s`]+)?docs/(?=search_on_tpu_vms\.md)", f"{address}/blob/v{VERSION}/docs/", text)
 
 
+def citation(text: str, address: str) -> str:
+    """The CITATION.cff with the address of the repository."""
+    told = f'repository-code: "{address}"\n' if address else ""
+    return re.sub(r"(?m)^(repository-code: .*\n)?(?=license: )", told, text, count=1)
+
+
 FOLDERS = {
     "tf_autodropout": "tf_autodropout",
     "tf_autodropout.models": "models",
@@ -50,7 +56,7 @@ FOLDERS = {
 class SourceDistribution(sdist):
     """With the two links by which a checkout imports as one package: its tests run where it was unpacked.
 
-    Its notebooks know the address.
+    Its notebooks and CITATION.cff know the address.
     """
 
     def make_release_tree(self, base_dir: str, files: list[str]) -> None:
@@ -58,10 +64,11 @@ class SourceDistribution(sdist):
         super().make_release_tree(base_dir, files)
         for name in ("models", "search"):
             Path(base_dir, "tf_autodropout", name).symlink_to(f"../{name}")
-        for path in Path(base_dir, "notebooks").glob("*.ipynb"):
-            text = notebook(path.read_text("utf-8"), path.name, ADDRESS)
+        for path in [*Path(base_dir, "notebooks").glob("*.ipynb"), Path(base_dir, "CITATION.cff")]:
+            text = path.read_text("utf-8")
             path.unlink()  # it may be a hard link to that of the tree
-            path.write_text(text, "utf-8")
+            told = notebook(text, path.name, ADDRESS) if path.suffix == ".ipynb" else citation(text, ADDRESS)
+            path.write_text(told, "utf-8")
 
 
 packages = [

@@ -146,6 +146,8 @@ def test_what_a_release_makes_leads_to_its_address(tmp_path: Path) -> None:
             packed = archive.extractfile(member).read().decode()
             assert packed == (tree / "notebooks" / path.name).read_text("utf-8")  # to be committed with the tag
             assert f"github/name/tree/blob/v{importlib.metadata.version('tf_autodropout')}/" in packed
+    cited = (tree / "CITATION.cff").read_text("utf-8")
+    assert cited.count(f'\nrepository-code: "{address}"\nlicense: Apache-2.0\n') == 1
     for check in (["check"], ["format", "--check"]):
         done = subprocess.run(
             [venv / "bin" / "ruff", *check, "notebooks"], cwd=tree, capture_output=True, text=True, timeout=60
