@@ -3,8 +3,9 @@
 For each task: searches with several seeds, each of which ends with the honest table of `run`: the classics tuned
 with as many trainings as the search had trials, random PatternSets, TrivialPattern, on ten fresh seeds that all
 share. One row a search: the lead over the classic that validation has chosen, over the best classic on test, over
-TrivialPattern and over random PatternSets, paired, with a BCa interval and the exact sign-flip p. Then the mean of
-the searches: each fresh seed's lead averaged over the searches, and the test on these.
+TrivialPattern and over random PatternSets, paired, with a BCa interval and the exact sign-flip p; below it the same
+networks on validation. Then the mean of the searches: each fresh seed's lead averaged over the searches, and the test
+on these.
 
     python benchmarks/campaign.py --tasks pydoc --out runs/campaign          # pydoc: about an hour on 2 quiet cores
     python benchmarks/campaign.py --tasks cifar10-small ptb --settings data_dir=../shared/data/... --out runs/campaign
@@ -27,10 +28,11 @@ from tf_autodropout.patterns.document import write_text
 from tf_autodropout.search import EngineConfig, run
 from tf_autodropout.search.core import NO_DROPOUT
 from tf_autodropout.search.results.comparison import RANDOM, TRIVIAL, Row, described, verdict
-from tf_autodropout.search.results.paired import Lead, paired_lead
+from tf_autodropout.search.results.paired import paired_lead
 from tf_autodropout.search.tasks.registry import TASKS, make_task
 
 NONE = NO_DROPOUT
+SPLITS = {"test": "", "valid": ", on validation"}
 
 
 def rivals(rows: Sequence[Row], lower: bool) -> dict[str, Row]:
@@ -45,9 +47,16 @@ def rivals(rows: Sequence[Row], lower: bool) -> dict[str, Row]:
     return found | {name: by_name[name] for name in (TRIVIAL, RANDOM, NONE) if name in by_name}
 
 
-def lead_over(found: Row, rival: Row, lower: bool) -> Lead:
-    """Returns the paired lead."""
-    return paired_lead(found.test, rival.test, lower)
+def ahead_by(found: Sequence[float], rival: Sequence[float], lower: bool) -> list[float]:
+    """Returns how far the found PatternSet is ahead on each seed."""
+    sign = 1 if lower else -1
+    return [sign * (b - a) for a, b in zip(found, rival, strict=True)]
+
+
+def cell(ahead: Sequence[float]) -> str:
+    """Returns a lead over the seeds, its interval and p."""
+    lead = paired_lead(ahead, [0.0] * len(ahead), False)
+    return f"{described(lead)}, p {lead.p:.3g}"
 
 
 def section(task: str, score: str, lower: bool, searches: dict[int, Sequence[Row]], trials: int, searcher: str) -> str:
@@ -58,28 +67,30 @@ def section(task: str, score: str, lower: bool, searches: dict[int, Sequence[Row
         "",
         f"{environment()} {trials} trials by `{searcher}`, {trials} trainings for the classics; {score}; "
         f"{len(next(iter(searches.values()))[0].test)} fresh seeds. A lead is positive where the found PatternSet is "
-        "better: mean of the paired differences [95 %], p of the sign-flip test.",
+        "better: mean of the paired differences [95 %], p of the sign-flip test. On validation the same networks are "
+        "measured on the examples by which search and tuning have chosen: what is left of a lead on test was learned "
+        "about the task, the rest about these examples.",
         "",
         "| search | found | " + " | ".join(f"lead over {name}" for name in names) + " | verdict |",
         "|---|---:|" + "---:|" * len(names) + "---|",
     ]
-    ahead: dict[str, list[list[float]]] = {name: [] for name in names}
+    of_all: dict[str, dict[str, list[list[float]]]] = {split: {name: [] for name in names} for split in SPLITS}
     for seed, rows in searches.items():
-        cells = []
-        for name, rival in rivals(rows, lower).items():
-            lead = lead_over(rows[0], rival, lower)
-            sign = 1 if lower else -1
-            ahead[name].append([sign * (b - a) for a, b in zip(rows[0].test, rival.test, strict=True)])
-            cells.append(f"{described(lead)}, p {lead.p:.3g} ({rival.name})")
-        lines.append(f"| seed {seed} | {rows[0].mean:.2f} | {' | '.join(cells)} | {verdict(rows, lower)} |")
+        for split, where in SPLITS.items():
+            cells, mine = [], getattr(rows[0], split)
+            for name, rival in rivals(rows, lower).items():
+                ahead = ahead_by(mine, getattr(rival, split), lower)
+                of_all[split][name].append(ahead)
+                cells.append(f"{cell(ahead)} ({rival.name})")
+            said = "" if where else f"{verdict(rows, lower)} "
+            lines.append(f"| seed {seed}{where} | {statistics.fmean(mine):.2f} | {' | '.join(cells)} | {said}|")
     if len(searches) > 1:
-        means = []
-        for name in names:
-            each = [statistics.fmean(column) for column in zip(*ahead[name], strict=True)]
-            lead = paired_lead(each, [0.0] * len(each), False)
-            means.append(f"{described(lead)}, p {lead.p:.3g}")
-        found = statistics.fmean(rows[0].mean for rows in searches.values())
-        lines.append(f"| mean | {found:.2f} | {' | '.join(means)} | |")
+        for split, where in SPLITS.items():
+            means = [
+                cell([statistics.fmean(column) for column in zip(*of_all[split][name], strict=True)]) for name in names
+            ]
+            found = statistics.fmean(statistics.fmean(getattr(rows[0], split)) for rows in searches.values())
+            lines.append(f"| mean{where} | {found:.2f} | {' | '.join(means)} | |")
     return "\n".join(lines) + "\n"
 
 

@@ -37,7 +37,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from campaign import NONE, lead_over, rivals
+from campaign import NONE, rivals
 from released_table import PLACE, make_table, runs_in
 
 import tf_autodropout as tad
@@ -77,7 +77,9 @@ def preset_of(run: PastRun, table: dict[str, Any]) -> tuple[str, PatternSet, Pat
     found = next(t for t in run.trainings if t.role == TRIAL and t.trial == table["trial"])
     assert found.patterns is not None
     chosen = rivals(rows, lower)
-    leads = {what: {"over": row.name} | _told(lead_over(rows[0], row, lower)) for what, row in chosen.items()}
+    leads = {
+        what: {"over": row.name} | _told(paired_lead(rows[0].test, row.test, lower)) for what, row in chosen.items()
+    }
     classic = next(t.patterns for t in run.trainings if t.role == FRESH and t.name == chosen[TUNED].name)
     assert classic is not None
     roles = all(not site.kind.ON_MAPS for site in space.sites)

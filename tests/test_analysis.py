@@ -175,6 +175,7 @@ def test_what_the_numbers_carry_is_said() -> None:
     assert said(higher[:5]) == "A training of the set as found diverged: no comparison."
 
 
+@pytest.mark.slow
 def test_an_analysis_that_is_killed_goes_on_and_trains_nothing_twice(tmp_path: Path) -> None:
     run(FakeTask(), 6, tmp_path, searcher="random", finalists=1, fresh_seeds=0)  # type: ignore[arg-type]
     begun, kills = 0, (1, 4, 5)

@@ -81,6 +81,7 @@ def test_the_comparison_is_on_test_data_and_nothing_is_trained_twice(searched: A
     assert LedgerReader(found.directory).evaluation("no dropout", 0) == before
 
 
+@pytest.mark.slow
 def test_it_says_how_far_it_is_as_keras_does(searched: Any, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     _, found = searched
     capsys.readouterr()

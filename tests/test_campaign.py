@@ -51,6 +51,9 @@ def test_a_row_a_search_and_the_mean_over_them(campaign: ModuleType, tmp_path: P
     mean = next(line for line in text.splitlines() if line.startswith("| mean"))
     by_hand = np.mean([np.subtract(r[2].test, r[0].test).mean() for r in searches.values()])
     assert f"{by_hand:+.2f}" in mean.split("|")[3]
+    on_validation = next(line for line in text.splitlines() if line.startswith("| mean, on validation"))
+    by_hand = np.mean([np.subtract(r[2].valid, r[0].valid).mean() for r in searches.values()])
+    assert f"{by_hand:+.2f}" in on_validation.split("|")[3]
     table = tmp_path / "table.md"
     campaign.write_section(table, "pydoc", text)
     campaign.write_section(table, "digits", text.replace("## pydoc", "## digits"))

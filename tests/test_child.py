@@ -156,6 +156,7 @@ def test_evaluation_is_the_mean_over_the_split_whatever_the_batch(child: Child) 
         assert result == pytest.approx(results[0], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_diverging_child_says_so() -> None:
     child = text_child(learning_rate=1e30)
     child.reset(NOTHING, 0)

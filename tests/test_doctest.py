@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 OTHER_BACKENDS = re.compile(r"\.(jax|torch)$")  # import what they stand on; nothing of theirs is public
+SLOW = ("tf_autodropout.search.run_search",)  # a search on digits; the shortest one of README and AutoDropout is not
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -24,7 +25,14 @@ def module_names():
                 yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-@pytest.mark.parametrize("name", sorted(name for name in module_names() if not OTHER_BACKENDS.search(name)))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW))
+        for name in sorted(module_names())
+        if not OTHER_BACKENDS.search(name)
+    ],
+)
 def test_docstring_examples(name, tmp_path, monkeypatch):
     module = importlib.import_module(name)
     monkeypatch.chdir(tmp_path)

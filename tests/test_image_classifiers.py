@@ -126,7 +126,11 @@ def test_a_mutable_model_has_a_layer_at_every_site(builder):
 
 
 @pytest.mark.parametrize(
-    ("builder", "site"), [("resnet50", "stage2_block2_bn2"), ("efficientnet", "stage3_block2_depthwise_bn")]
+    ("builder", "site"),
+    [
+        ("resnet50", "stage2_block2_bn2"),
+        pytest.param("efficientnet", "stage3_block2_depthwise_bn", marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize("residual", [False, True])
 def test_the_residual_token_acts_on_the_skip_connection(builder, site, residual):
@@ -159,7 +163,10 @@ def test_patterns_change_training_and_nothing_else(builder):
 
 @pytest.mark.parametrize(
     ("builder", "preset", "number"),
-    [("resnet50", "resnet-drop-path-0.1", 16), ("efficientnet", "convnet-spatial-0.1", 49)],
+    [
+        ("resnet50", "resnet-drop-path-0.1", 16),
+        pytest.param("efficientnet", "convnet-spatial-0.1", 49, marks=pytest.mark.slow),
+    ],
 )
 def test_presets_fit(builder, preset, number):
     chosen = choose(tad.sites(plain(builder)), preset)
@@ -170,6 +177,7 @@ def test_presets_fit(builder, preset, number):
 # The networks
 
 
+@pytest.mark.slow
 def test_efficientnet_is_that_of_keras_applications():
     ours = full("efficientnet", "b0")
     theirs = keras.applications.EfficientNetB0(weights=None, classifier_activation=None)
@@ -247,8 +255,8 @@ def test_it_trains(builder, jit, tmp_path):
         ("width", 0),
         ("width", -1.0),
         ("width", "half"),
-        ("patterns", {"stage9_block1_bn1": CONV}),
         ("patterns", {"stem": CONV}),
+        pytest.param("patterns", {"stage9_block1_bn1": CONV}, marks=pytest.mark.slow),
     ],
 )
 def test_arguments_are_checked(builder, name, value):

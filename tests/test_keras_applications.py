@@ -47,7 +47,9 @@ def test_all_families_are_there():
     assert ours == families - {"imagenet_utils"}
 
 
-@pytest.mark.parametrize("include_top", [True, False], ids=["top", "no top"])
+@pytest.mark.parametrize(
+    "include_top", [pytest.param(True, id="top"), pytest.param(False, id="no top", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in IN_EVERY_RUN else pytest.mark.slow) for name in FAMILIES]
 )

@@ -76,7 +76,12 @@ def set_to(pattern, jit_compile):
     return function
 
 
-@each_kind
+SLOW = ("straight-shared", "turned-long", "spatial", "path", "word", "nothing-text")  # compiled as their kin are
+
+
+@pytest.mark.parametrize(
+    "pattern", [pytest.param(one, id=name, marks=[pytest.mark.slow] * (name in SLOW)) for name, one in KINDS.items()]
+)
 def test_both_passes_draw_one_mask_eager_in_graphs_and_under_xla_with_values_fixed_and_in_variables(pattern):
     h, dy = numbers(shape_of(pattern)), numbers(shape_of(pattern), 1)
     compiled = [both_ways(a_layer(pattern), jit) for jit in (False, True)] + [
@@ -160,8 +165,12 @@ def test_layers_alike_share_their_compiled_functions(mutable):
 
 
 # Within one HLO module, XLA could merge the mask of the backward pass with that of the forward pass.
-@pytest.mark.parametrize("name", ["straight", "turned", "turned-shared", "dropout", "blocks"])
-@pytest.mark.parametrize("mutable", [False, True])
+@pytest.mark.parametrize(
+    ("name", "mutable"),
+    [(name, False) for name in ("straight", "turned", "turned-shared", "dropout", "blocks")]
+    + [("straight", True)]
+    + [pytest.param(name, True, marks=pytest.mark.slow) for name in ("turned", "turned-shared", "dropout", "blocks")],
+)
 def test_xla_keeps_no_mask_for_the_backward_pass(name, mutable):
     pattern = KINDS[name]
     shape = (64, 32, 32, 64) if isinstance(pattern, tad.ConvPattern) else (64, 70, 410)

@@ -168,17 +168,19 @@ SCHEDULES = {
     "early": tad.Schedule.early(4),
     "late": tad.Schedule.late(4),
 }
+QUICK = (("text", False, False), ("maps", False, False), ("maps", True, True))
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-@pytest.mark.parametrize("pattern", [tad.members.dropout(0.5), tad.members.spatial_dropout(0.5)], ids=["text", "maps"])
 @pytest.mark.parametrize(
-    ("mutable", "jit_compile"),
+    ("pattern", "mutable", "jit_compile"),
     [
-        (False, False),
-        (True, True),
-        pytest.param(False, True, marks=pytest.mark.slow),
-        pytest.param(True, False, marks=pytest.mark.slow),
+        pytest.param(
+            pattern, mutable, jit_compile, marks=[pytest.mark.slow] * ((kind, mutable, jit_compile) not in QUICK)
+        )
+        for kind, pattern in {"text": tad.members.dropout(0.5), "maps": tad.members.spatial_dropout(0.5)}.items()
+        for mutable in (False, True)
+        for jit_compile in (False, True)
     ],
 )
 def test_a_schedule_gives_the_rate_of_each_step_without_a_new_trace(name, pattern, mutable, jit_compile):

@@ -116,7 +116,7 @@ HONOURED: dict[str, tuple[Callable[[], keras.Model], dict[str, Any]]] = {
 }
 
 
-QUICK = ("clipping and a schedule", "an own train_step")
+QUICK = ("an own train_step",)
 
 
 @pytest.mark.parametrize(
@@ -396,6 +396,7 @@ def test_opponents_that_no_trial_could_have_are_trained_by_fit_as_well() -> None
     assert own.test(none, 1).metrics["valid"] == pytest.approx(scores[0], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_share_of_the_time_that_input_takes_is_told(capsys: pytest.CaptureFixture) -> None:
     def slow() -> Any:  # one after the other: TensorFlow would run several calls of a `map` at once
         for start in range(32):  # many, for a few are read before a step waits for them

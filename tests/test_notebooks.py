@@ -17,7 +17,6 @@ PICTURES = {  # how many cells end with something to be seen
     "05_transformers": 2,
     "06_tpu": 0,
 }
-QUICK = {"01_patterns"}  # the others take longer than 15 seconds
 
 
 def code_of(notebook) -> list:
@@ -42,10 +41,8 @@ def test_a_notebook_opens_in_colab_and_is_stored_without_outputs(path: Path) -> 
     assert not any("/work" in cell.source or "/home" in cell.source for cell in notebook.cells)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [pytest.param(path, marks=[] if path.stem in QUICK else pytest.mark.slow, id=path.name) for path in NOTEBOOKS],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
     notebook = nbformat.read(path, as_version=4)

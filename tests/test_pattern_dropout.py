@@ -55,6 +55,7 @@ class HarnessTest(testing.TestCase):
     def test_fixed(self):
         self.run_both()
 
+    @pytest.mark.slow
     def test_mutable(self):
         self.run_both(mutable=True)
 
@@ -403,7 +404,7 @@ def test_config_round_trip_keeps_everything():
     assert tad.PatternDropout.from_config(keys.get_config()).token_axis == 3
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize(("pattern", "shape"), KINDS)
 def test_fit(pattern, shape, jit_compile):
     model = small_model(pattern, mutable=jit_compile)

@@ -73,7 +73,9 @@ def check(name: str, out: Path, data_dir: Path | None) -> None:
     assert saved.count_params() == result.facts["parameters"]
 
 
-@pytest.mark.parametrize("name", ["table2/cifar10/moex", "table4/ptb/variational-dropout"])
+@pytest.mark.parametrize(
+    "name", ["table4/ptb/variational-dropout", pytest.param("table2/cifar10/moex", marks=pytest.mark.slow)]
+)
 def test_a_row_trains_evaluates_and_is_saved(name: str, tmp_path: Path) -> None:
     """On the stand-ins, so that the default tests read nothing from elsewhere."""
     check(name, tmp_path, None)

@@ -117,7 +117,14 @@ def test_wrong_strength(wrong):
 # Over training time
 
 
-@pytest.mark.parametrize("build", [convnet, users.attention_net, users.subclassed, ready.encoder_and_decoder])
+@pytest.mark.parametrize(
+    "build",
+    [
+        convnet,
+        users.subclassed,
+        *(pytest.param(build, marks=pytest.mark.slow) for build in (users.attention_net, ready.encoder_and_decoder)),
+    ],
+)
 def test_a_schedule_goes_to_every_pattern_and_is_saved(build, tmp_path):
     plain = build()
     schedule = tad.Schedule.late(2)

@@ -94,8 +94,14 @@ def test_an_exported_model_is_the_model_at_inference(kind, mutable, tmp_path):
     assert exported.serve(examples(kind)).numpy() == pytest.approx(model(examples(kind)).numpy(), rel=1e-5)
 
 
-@each_kind
-@fixed_or_mutable
+@pytest.mark.parametrize(
+    ("kind", "mutable"),
+    [
+        ("maps", False),
+        ("text", True),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("maps", True), ("text", False))),
+    ],
+)
 def test_a_saved_model_with_a_training_signature_goes_on(kind, mutable, tmp_path):
     model = trained(kind, mutable)
     module = tf.Module()

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from bisect import bisect_left
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from tf_autodropout.search.ledger.schema import digest
 from tf_autodropout.search.searchers import RandomSearch, Thompson
 from tf_autodropout.search.tasks.opponents import classics_for
 from tf_autodropout.search.terminal import cli
+
+TABLE = Path(__file__).parents[1] / "benchmarks" / "searchers.json"
 
 
 def stored(directory: Path) -> tuple[dict, dict]:
@@ -148,6 +151,24 @@ def test_the_command_line_sets_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (asked["searcher"], asked["searcher_settings"]) == ("paper", {"learning_rate": 0.01})
     assert asked["finalists"] == 1
     assert called(monkeypatch)["halving"] is False
+
+
+def test_the_command_line_keeps_a_thousand_in_flight(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    options = ["--capacity", "1000", "--trials", "1200", "--fresh-seeds", "0", "--finalists", "1", "--quiet"]
+    cli.cli(
+        ["search", "tabular", "--table", str(TABLE), "--searcher", "random", *options, "--out", str(out)],
+        standalone_mode=False,
+    )
+    reader = LedgerReader(out)
+    rows = list(reader.rows())
+    reader.close()
+    begun = sorted(row["queued_at"] for row in rows)
+    ended = sorted(row["finished_at"] for row in rows)
+    in_flight = [bisect_left(begun, moment) - count for count, moment in enumerate(ended)]
+    assert len(rows) == 1200
+    assert max(in_flight) == 1000
+    assert in_flight[:201] == [1000] * 201  # refilled at once, until the last one is out
 
 
 @pytest.mark.parametrize(

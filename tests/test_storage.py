@@ -24,6 +24,7 @@ def session(directory: Path, largest_file: int = 0) -> str:
     return said
 
 
+@pytest.mark.slow
 def test_files_that_may_not_grow_stop_the_run_which_then_goes_on(tmp_path: Path) -> None:
     stops, kept = [], 0
     for kilobytes in (4, 50, 60, 80, 100, 200):  # the limit hits ever later: table, trials, events, log, picture

@@ -17,7 +17,10 @@ PATTERN = tad.TransformerPattern(size=1, rate=0.3)
 WHOLE = tad.members.variational_dropout(1.0)  # drops everything
 
 
-@pytest.mark.parametrize("build", [ready.bert, ready.gpt2], ids=["BERT", "GPT-2"])
+@pytest.mark.parametrize(
+    "build",
+    [pytest.param(ready.bert, id="BERT"), pytest.param(ready.gpt2, id="GPT-2", marks=pytest.mark.slow)],
+)
 def test_a_backbone_gets_seven_sites_a_layer_and_keeps_everything_else(build, tmp_path):
     plain = build()
     model = tad.regularize(plain, PATTERN)

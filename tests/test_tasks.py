@@ -75,6 +75,7 @@ def test_digits_splits_are_apart_and_standardized() -> None:
     assert set(images.train[1]) == set(range(10))
 
 
+@pytest.mark.slow
 def test_digits_learns() -> None:
     task = digits_task(steps=100)
     (none,) = task.opponents()

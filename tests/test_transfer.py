@@ -60,6 +60,7 @@ def test_efficientnet_in_proportion(variant):
         assert (pattern.size, pattern.stride) == (half_up(6 * factor), half_up(3 * factor)), name
 
 
+@pytest.mark.slow
 def test_a_wider_network_takes_the_set_as_it_is():
     source, target = wide_resnet_sites(28, 1), wide_resnet_sites(28, 2)
     patterns = marked(source)

@@ -33,7 +33,10 @@ MODELS: dict[str, tuple[Any, int, list[tuple[int, ...]]]] = {
 CLASSES = (users.ConvNet, users.Attention, users.SelfBuilt, users.SelfBuiltStack)
 
 
-@pytest.mark.parametrize("name", MODELS)
+SLOW = ("LSTM", "Bidirectional", "builds itself, Sequential")  # each has a kin that is in every run
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in MODELS])
 def test_a_model(name, tmp_path):
     build, count, shapes = MODELS[name]
     plain = build()
