@@ -7,8 +7,11 @@ from pathlib import Path
 from setuptools import find_packages, setup
 from setuptools.command.sdist import sdist
 
-# Where the files of a release can be read, such as https://github.com/NAME/tf_autodropout: who publishes one says so.
-ADDRESS = os.environ.get("TF_AUTODROPOUT_ADDRESS", "").rstrip("/")
+# Where the files of a release can be read, such as https://github.com/NAME/tf_autodropout: who publishes one says so,
+# by `make release ADDRESS=...`.
+ADDRESS = os.environ.get("TF_AUTODROPOUT_ADDRESS", "").rstrip("/").removesuffix(".git")
+if ADDRESS and not re.fullmatch(r"https://[^\s/?#]+/[^\s?#]+", ADDRESS):
+    raise SystemExit(f"TF_AUTODROPOUT_ADDRESS: expected https://HOST/NAME/REPOSITORY. Received: {ADDRESS!r}")
 VERSION = re.search(
     r'__version__ = "(.+)"', Path(__file__).with_name("tf_autodropout").joinpath("version.py").read_text()
 )[1]
@@ -25,6 +28,24 @@ def readme(text: str, address: str) -> str:
     return re.sub(rf"(?<!!)(\[[^]]*\]){relative}", rf"\1({files}\2)", text)
 
 
+def notebook(text: str, name: str, address: str) -> str:
+    """A notebook that knows its address: the badge opens it in Colab, the first cell installs this release."""
+    if not address:
+        return text
+    if address.startswith("https://github.com/"):  # what Colab opens without an upload
+        place = f"github/{address.removeprefix('https://github.com/')}/blob/v{VERSION}/notebooks/{name}"
+        badge = r"(https://colab\.research\.google\.com/)[^)]*\)(?!\])[^\"]*"
+        text = re.sub(badge, rf"\g<1>{place}) Run the first cell, then all.", text)
+    text = re.sub(r'(SOURCE = \\")[^\\]+', rf"\g<1>git+{address}@v{VERSION}", text)
+    return re.sub(r"(https:[^\s`]+)?docs/(?=search_on_tpu_vms\.md)", f"{address}/blob/v{VERSION}/docs/", text)
+
+
+def citation(text: str, address: str) -> str:
+    """The CITATION.cff with the address of the repository."""
+    told = f'repository-code: "{address}"\n' if address else ""
+    return re.sub(r"(?m)^(repository-code: .*\n)?(?=license: )", told, text, count=1)
+
+
 FOLDERS = {
     "tf_autodropout": "tf_autodropout",
     "tf_autodropout.models": "models",
@@ -33,13 +54,21 @@ FOLDERS = {
 
 
 class SourceDistribution(sdist):
-    """With the two links by which a checkout imports as one package: its tests run where it was unpacked."""
+    """With the two links by which a checkout imports as one package: its tests run where it was unpacked.
+
+    Its notebooks and CITATION.cff know the address.
+    """
 
     def make_release_tree(self, base_dir: str, files: list[str]) -> None:
         """Writes what goes into the archive."""
         super().make_release_tree(base_dir, files)
         for name in ("models", "search"):
             Path(base_dir, "tf_autodropout", name).symlink_to(f"../{name}")
+        for path in [*Path(base_dir, "notebooks").glob("*.ipynb"), Path(base_dir, "CITATION.cff")]:
+            text = path.read_text("utf-8")
+            path.unlink()  # it may be a hard link to that of the tree
+            told = notebook(text, path.name, ADDRESS) if path.suffix == ".ipynb" else citation(text, ADDRESS)
+            path.write_text(told, "utf-8")
 
 
 packages = [
@@ -110,7 +139,16 @@ setup(
     license="Apache-2.0",
     keywords=["dropout", "regularization", "AutoDropout", "AutoML", "TensorFlow", "Keras"],
     project_urls={"Paper": "https://arxiv.org/abs/2101.01761"}
-    | ({"Source": ADDRESS, "Changelog": f"{ADDRESS}/blob/v{VERSION}/CHANGELOG.md"} if ADDRESS else {}),
+    | (
+        {
+            "Source": ADDRESS,
+            "Documentation": f"{ADDRESS}/blob/v{VERSION}/docs/index.md",
+            "Changelog": f"{ADDRESS}/blob/v{VERSION}/CHANGELOG.md",
+            "Issues": f"{ADDRESS}/issues",
+        }
+        if ADDRESS
+        else {}
+    ),
     classifiers=[
         "Development Status :: 4 - Beta",
         "Intended Audience :: Developers",

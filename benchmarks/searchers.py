@@ -27,6 +27,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from environment import environment
+from matplotlib.patheffects import withStroke
 from synthetic import search
 
 from tf_autodropout.search import run
@@ -125,9 +126,15 @@ def markdown(measured: dict[str, np.ndarray]) -> list[str]:
     for name, best in measured.items():
         mean, half = best.mean(0), half_width(best)
         cells = [f"{mean[mark - 1]:.3f} ± {half[mark - 1]:.3f}" if mark <= len(mean) else "" for mark in MARKS]
-        reached = int(np.argmax(mean >= target)) + 1 if mean[-1] >= target else None
+        reached = trials_to(best, target)
         lines.append(f"| `{name}` | {len(best)} | " + " | ".join(cells) + f" | {reached or 'not reached'} |")
     return lines
+
+
+def trials_to(best: np.ndarray, target: float) -> int | None:
+    """Returns after how many trials the mean over seeds is at the target; None if it never is."""
+    mean = best.mean(0)
+    return int(np.argmax(mean >= target)) + 1 if mean[-1] >= target else None
 
 
 def picture(measured: dict[str, np.ndarray], path: Path) -> None:
@@ -141,15 +148,24 @@ def picture(measured: dict[str, np.ndarray], path: Path) -> None:
         axes.fill_between(trials, mean - half, mean + half, color=color, alpha=0.15, linewidth=0)
     target = measured["random"].mean(0)[-1]
     axes.axhline(target, color="0.6", linewidth=0.8)
-    axes.annotate(
-        "random after 512", (8, target), (4, 3), "data", "offset points", fontsize=8, color="0.4", va="bottom"
-    )
+    words = f"what random search has after {TRIALS} trials"
+    axes.annotate(words, (8, target), (4, 3), "data", "offset points", fontsize=8, color="0.4", va="bottom")
+    for name, best in measured.items():
+        reached = trials_to(best, target)
+        if reached is None or name == "random":
+            continue
+        color = STYLES[name][0]
+        axes.plot(reached, target, "o", color=color, markersize=7, markeredgecolor="white", zorder=4)
+        words = f"{name}: {reached}"
+        label = axes.annotate(words, (reached, target), (5, -6), "data", "offset points", color=color, va="top")
+        label.set_path_effects([withStroke(linewidth=3, foreground="white")])
     axes.set(xscale="log", xlim=(8, TRIALS), xlabel="trials", ylabel="best-so-far reward (mean, 95 % interval)")
     marks = (8, 16, *MARKS)
     axes.set_xticks(marks, map(str, marks))
     axes.minorticks_off()
+    axes.spines[["top", "right"]].set_visible(False)
     axes.set_ylim(bottom=min((best.mean(0) - half_width(best))[7] for best in measured.values()) - 0.01)
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower right", frameon=False)
     figure.savefig(path, dpi=150)
 
 

@@ -1,8 +1,13 @@
 """Draws the pictures of the README and of the docs: `python docs/make_pictures.py`.
 
-`pictures/page.png` alone is a picture of a page in a browser: that of `tf-autodropout search pydoc --trials 32`.
+`python docs/make_pictures.py runs/pydoc` makes `pictures/page.png` alone: the page of that run in Chromium, by
+playwright. The one in the README is of a search of `benchmarks/campaign.py`, 128 trials of `pydoc`, seed 0.
 """
 
+import argparse
+import io
+import shutil
+import tempfile
 from pathlib import Path
 
 import keras
@@ -12,9 +17,9 @@ from PIL import Image
 from sklearn.datasets import load_sample_image  # photographs that come with scikit-learn
 
 import tf_autodropout as tad
-from tf_autodropout.masks import drop_probability
 from tf_autodropout.patterns import Pattern
 from tf_autodropout.visualize.sheet import MASKS
+from tf_autodropout.visualize.telling import Place
 
 DOCS = Path(__file__).parent
 MAP, TEXT, VOLUME = (24, 24, 16), (24, 24), (9, 16, 16, 8)
@@ -116,25 +121,28 @@ def over_network() -> Figure:
 
 
 def found_and_classic() -> Figure:
-    """The best PatternSet of `make search`, and the classic that came closest, site by site."""
-    found = tad.PatternSet.load(DOCS / "pictures" / "found.json")
+    """A PatternSet that a search has found, and the classic that came closest in its table, site by site."""
+    found = tad.presets.load("transformer-found-pydoc-0")
     shapes = {site: tuple(shape) for site, shape in found.provenance["sites"].items()}
-    word = tad.members.word_dropout(0.1)
-    classic = tad.PatternSet({site: word for site in ("output", "ffn", "softmax")})
-    figure = Figure(figsize=(10.5, 3.3), layout="constrained", facecolor="white")
-    grid = figure.subplots(2, len(found))
-    order = [site for site in ("query", "key", "value", "softmax", "output", "ffn", "residual") if site in shapes]
-    for row, (name, one) in enumerate({"found by a search": found, "Word Dropout(0.1)": classic}.items()):
-        for axes, site in zip(grid[row], order, strict=True):
+    closest = found.provenance["leads"]["best classic on test"]["over"]
+    name, _, rates = closest.removesuffix(")").partition("(")
+    assert name == "Word Dropout", closest
+    sites = zip(("softmax", "output", "ffn"), map(float, rates.split("/")), strict=True)
+    classic = tad.PatternSet({site: tad.members.word_dropout(rate) for site, rate in sites})
+    figure = Figure(figsize=(10.5, 3.4), layout="constrained", facecolor="white")
+    grid = figure.subplots(2, len(shapes))
+    for row, (title, one) in enumerate({"found by a search": found, f"{name}\n({rates})": classic}.items()):
+        for column, (site, shape) in enumerate(shapes.items()):
             pattern = one.get(site, tad.TransformerPattern())
-            mask = np.broadcast_to(tad.keep_mask(pattern, (1, *shapes[site]), seed=3), (1, *shapes[site]))[0]
+            axes, place = grid[row][column], Place(site, pattern, shape)
+            chance = float(place.probability.mean())
+            mask = min(place.masks(12, (row, column)), key=lambda one, chance=chance: abs(1 - one.mean() - chance))
             axes.imshow(mask, cmap=MASKS, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
             axes.set(xticks=[], yticks=[])
-            chance = 100 * float(drop_probability(pattern, shapes[site][:1]).mean())
             if row == 0:
                 axes.set_title(site, fontsize=10, weight="bold")
-            axes.set_xlabel("no pattern" if pattern.is_identity else f"drops {chance:.2g} %", fontsize=8)
-        grid[row][0].set_ylabel(name, fontsize=9, weight="bold")
+            axes.set_xlabel("no pattern" if pattern.is_identity else f"drops {100 * chance:.2g} %", fontsize=8)
+        grid[row][0].set_ylabel(title, fontsize=9, weight="bold")
     return figure
 
 
@@ -167,6 +175,22 @@ def draws(frames: int = 16) -> list[Image.Image]:
     return pictures
 
 
+def page(run: Path, width: int = 1400, height: int = 1070) -> Image.Image:
+    """The upper part of the page of a run, finer than on a plain screen."""
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as directory, sync_playwright() as driver:
+        file = Path(directory, "run.html")
+        tad.visualize.report(run).save(file)
+        chromium = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        see = chromium.new_page(viewport={"width": width, "height": height}, device_scale_factor=1.4)
+        see.goto(file.as_uri())
+        see.wait_for_selector("html[data-ready]", state="attached")
+        picture = Image.open(io.BytesIO(see.screenshot()))
+        chromium.close()
+    return picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+
+
 def draw(pattern: Pattern, seed: int, side: int = SIDE) -> np.ndarray:
     """A mask of a photograph, (side, side, 1) booleans."""
     return tad.keep_mask(pattern, (1, side, side, 1), seed).numpy()[0] > 0
@@ -180,6 +204,11 @@ def photograph(name: str, top: int, left: int, side: int = SIDE) -> np.ndarray:
 
 def main() -> None:
     """Writes docs/patterns.png, docs/show.png and what is in docs/pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", nargs="?", type=Path, help="directory of a run: makes the picture of its page alone")
+    if (run := parser.parse_args().run) is not None:
+        page(run).save(DOCS / "pictures" / "page.png", optimize=True)
+        return
     for name, figure in (("patterns", patterns()), ("show", maps())):
         figure.savefig(DOCS / f"{name}.png", dpi=120)
     pictures = DOCS / "pictures"

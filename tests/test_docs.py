@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import inspect
 import io
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import tf_autodropout as tad
 from tests.chromium import browser
 
 ROOT = Path(__file__).parents[1]
@@ -122,17 +124,18 @@ def test_the_site_builds_without_a_warning_and_its_links_lead_somewhere(site: Pa
             if not target.exists() or (anchor and target in names and anchor not in names[target]):
                 broken.append((page.name, link))
     assert broken == []
+
+
+def test_the_api_page_has_all_that_is_public(site: Path) -> None:
+    own = inspect.getmembers(
+        tad.members, lambda one: inspect.isfunction(one) and one.__module__ == tad.members.__name__
+    )
+    public = [name for name, _ in own]
+    for module in (tad, tad.visualize, tad.search, tad.models, tad.presets):
+        public += [name for name in module.__all__ if not inspect.ismodule(getattr(module, name))]
+    assert len(public) > 40
     api = (site / "api.html").read_text("utf-8")
-    for name in (
-        "ConvPattern",
-        "regularize",
-        "AutoDropout",
-        "PatternDropout",
-        "search.run",
-        "visualize.report",
-        "visualize.network",
-    ):
-        assert f'id="tf_autodropout.{name}"' in api
+    assert [name for name in public if not re.search(rf'id="tf_autodropout\.([\w.]+\.)?{name}"', api)] == []
 
 
 @pytest.mark.slow

@@ -53,6 +53,17 @@ def test_what_is_missing_or_of_another_version_is_named(metadata) -> None:
     assert re.search(r"pip install 'tf_autodropout\[ray\]': ray\S* is missing", result.output)
 
 
+def test_each_extra_has_a_line_that_says_what_it_is_for(metadata) -> None:
+    extras = importlib.metadata.metadata("tf_autodropout").get_all("Provides-Extra")
+    assert set(extras) >= {"ray", "jax"}
+    metadata["torch"] = None
+    said = call().output
+    assert [extra for extra in extras if not re.search(rf"\n  {extra} +\S.* (there|pip install)", said)] == []
+    assert re.search(
+        r"\n  torch +KERAS_BACKEND=torch +pip install 'tf_autodropout\[torch\]': torch\S* is missing", said
+    )
+
+
 def test_a_tpu_vm_has_no_plain_tensorflow(metadata) -> None:
     metadata |= {"tensorflow": None, "tensorflow-tpu": "2.20.0"}
     assert "TPU VMs need" not in call().output

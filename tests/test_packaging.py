@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import json
 import os
 import re
 import runpy
@@ -45,11 +46,16 @@ def test_the_version_is_one() -> None:
     assert setup.call_args.kwargs["version"] == tf_autodropout.__version__
 
 
-def metadata_of(address: str, monkeypatch: pytest.MonkeyPatch) -> dict:
+def set_up(address: str, monkeypatch: pytest.MonkeyPatch) -> tuple[dict, dict]:
+    """What setup.py tells setuptools, and its names."""
     monkeypatch.setenv("TF_AUTODROPOUT_ADDRESS", address)
     with mock.patch("setuptools.setup") as setup:
-        runpy.run_path(str(ROOT / "setup.py"))
-    return setup.call_args.kwargs
+        names = runpy.run_path(str(ROOT / "setup.py"))
+    return setup.call_args.kwargs, names
+
+
+def metadata_of(address: str, monkeypatch: pytest.MonkeyPatch) -> dict:
+    return set_up(address, monkeypatch)[0]
 
 
 LINK = re.compile(r"\]\(([^)]+)\)")
@@ -69,11 +75,84 @@ def test_the_readme_of_a_release_has_no_link_that_leads_nowhere(monkeypatch: pyt
             assert (ROOT / path).is_file()
             assert kind == ("raw" if path.endswith(".png") else "blob")
     assert told["project_urls"]["Source"] == "https://example.org/tf_autodropout"
+    for name in ("Documentation", "Changelog"):
+        start = f"https://example.org/tf_autodropout/blob/v{told['version']}/"
+        assert (ROOT / told["project_urls"][name].removeprefix(start)).is_file()
     told = metadata_of("", monkeypatch)
     assert [link for link in LINK.findall(told["long_description"]) if "://" not in link] == []
     assert "Source" not in told["project_urls"]
     assert "in two minutes" in told["long_description"]  # the words stay
     assert "![" not in told["long_description"]
+
+
+@pytest.mark.parametrize("address", ["example.org/name/tree", "http://example.org/name/tree", "https://example.org"])
+def test_an_address_that_is_none_stops_a_release(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit, match="TF_AUTODROPOUT_ADDRESS: expected https://HOST/NAME/REPOSITORY. Received: '"):
+        metadata_of(address, monkeypatch)
+
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+BADGE = re.compile(r"colab-badge\.svg\)\]\(([^)]+)\)")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_of_a_release_opens_and_installs_by_its_address(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = path.read_text("utf-8")
+    for address, opens in (
+        ("https://github.com/name/tree.git", f"github/name/tree/blob/v{{}}/notebooks/{path.name}"),
+        ("https://example.org/name/tree/", "#create=true"),  # to be uploaded
+    ):
+        told, names = set_up(address, monkeypatch)
+        version, clean = told["version"], told["project_urls"]["Source"]
+        text = names["notebook"](here, path.name, clean)
+        assert BADGE.findall(text) == [f"https://colab.research.google.com/{opens.format(version)}"]
+        (first, *_), (was, *_) = ([c for c in json.loads(t)["cells"] if c["cell_type"] == "code"] for t in (text, here))
+        assert first["source"] != was["source"]
+        lines: dict = {}
+        exec("".join(line for line in first["source"] if line.startswith(("SOURCE", "TPU_VMS"))), lines)
+        assert lines["SOURCE"] == f"git+{clean}@v{version}"
+        assert (ROOT / lines["TPU_VMS"].removeprefix(f"{clean}/blob/v{version}/")).is_file()
+        assert names["notebook"](text, path.name, clean) == text  # once more changes nothing
+    assert names["notebook"](here, path.name, "") == here
+
+
+def copy_of_the_tree(place: Path) -> Path:
+    left_out = shutil.ignore_patterns(".*", "build", "dist", "runs", "*.egg-info", "__pycache__")
+    return Path(shutil.copytree(ROOT, place, symlinks=True, ignore=left_out))
+
+
+@pytest.mark.slow
+def test_what_a_release_makes_leads_to_its_address(tmp_path: Path) -> None:
+    address, tree, venv = "https://github.com/name/tree", copy_of_the_tree(tmp_path / "tree"), Path(sys.prefix)
+    make = ["make", "-o", f"{venv}/installed", "release", f"VENV={venv}"]
+    done = subprocess.run(make, cwd=tree, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "ADDRESS=https://" in done.stderr
+    done = subprocess.run([*make, f"ADDRESS={address}"], cwd=tree, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (wheel,), (sdist,) = (tree / "dist").glob("*.whl"), (tree / "dist").glob("*.tar.gz")
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        told = archive.read(name).decode()
+    assert f"\nProject-URL: Source, {address}\n" in told
+    links = [link for link in LINK.findall(told) if link.startswith(address)]
+    assert len(links) > 12
+    for link in links:
+        assert (ROOT / re.sub(rf"{address}/(blob|raw)/v[^/]+/", "", link)).is_file(), link
+    assert [link for link in LINK.findall(told) if "://" not in link] == []
+    with tarfile.open(sdist) as archive:
+        for path in NOTEBOOKS:
+            (member,) = (one for one in archive.getnames() if one.endswith(f"/notebooks/{path.name}"))
+            packed = archive.extractfile(member).read().decode()
+            assert packed == (tree / "notebooks" / path.name).read_text("utf-8")  # to be committed with the tag
+            assert f"github/name/tree/blob/v{importlib.metadata.version('tf_autodropout')}/" in packed
+    cited = (tree / "CITATION.cff").read_text("utf-8")
+    assert cited.count(f'\nrepository-code: "{address}"\nlicense: Apache-2.0\n') == 1
+    for check in (["check"], ["format", "--check"]):
+        done = subprocess.run(
+            [venv / "bin" / "ruff", *check, "notebooks"], cwd=tree, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stdout
 
 
 def build(tree: Path, what: str) -> Path:
@@ -89,9 +168,7 @@ def build(tree: Path, what: str) -> Path:
 def test_the_sdist_holds_all_and_its_wheel_runs_elsewhere(tmp_path: Path) -> None:
     import tf_autodropout as tad
 
-    copied = tmp_path / "copied"
-    left_out = shutil.ignore_patterns(".*", "build", "dist", "runs", "*.egg-info", "__pycache__")
-    shutil.copytree(ROOT, copied, symlinks=True, ignore=left_out)
+    copied = copy_of_the_tree(tmp_path / "copied")
     sdist = build(copied, "sdist")
     with tarfile.open(sdist) as archive:
         archive.extractall(tmp_path, filter="data")

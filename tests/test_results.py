@@ -17,6 +17,7 @@ from tf_autodropout.patterns import PatternSet
 from tf_autodropout.search import Search, run
 from tf_autodropout.search.core import LEARNING_CURVE, Result
 from tf_autodropout.search.ledger import LedgerReader, stored_config
+from tf_autodropout.search.page.document import document
 from tf_autodropout.search.results.curve import curve
 from tf_autodropout.search.results.report import print_report
 from tf_autodropout.search.results.trial_list import MOST_FAILURES, Failure, told
@@ -95,6 +96,20 @@ def test_without_a_race_the_curve_says_that_one_training_is_luck(tmp_path: Path)
         reader.close()
     assert [line.get_label() for line in axes.lines] == ["trial, one training", "best so far, one training"]
     assert "in one training, which is in part luck" in axes.get_title(loc="left")
+
+
+def test_without_trial_0_the_line_is_that_of_the_trials_that_drop_nothing(tmp_path: Path) -> None:
+    found = run(FakeTask(), 6, tmp_path / "run", searcher="thompson", finalists=1, fresh_seeds=0)  # type: ignore[arg-type]
+    reader = LedgerReader(found.directory)
+    try:
+        (axes,) = curve(reader, 1).axes
+        first = reader.trials()[0]
+    finally:
+        reader.close()
+    assert all(pattern.is_identity for pattern in first.patterns.values())
+    lines = {line.get_label(): line for line in axes.lines}
+    assert lines["no dropout, one training"].get_ydata()[0] == first.reward
+    assert document(found.directory)["without"] == [pytest.approx(first.reward, rel=1e-5)]
 
 
 def test_the_report_lists_trials_and_what_came_to_nothing(found: Search, ledger: LedgerReader) -> None:

@@ -79,7 +79,7 @@ def _collect(directory: Path, reader: LedgerReader, config: dict[str, Any], writ
         "trials": trials,
         "best": _best(reader, racing, *best) if best else None,
         "finalists": finalists,
-        "without": _rounded(without_dropout(reader)),
+        "without": _rounded(without_dropout(reader)) or _dropping_nothing(trials, patterns),
         "updates": _rounded(reader.update_metrics()),
         "decisions": _decisions(space),
         "importance": _importance([tokens[i] for i in finished], [trials["reward"][i] for i in finished]),
@@ -133,6 +133,16 @@ def _trials(
         for column, value in zip(columns.values(), values, strict=True):
             column.append(value)
     return columns, [{"name": site, "shape": shape} for site, shape in shapes.items()], patterns, tokens
+
+
+def _dropping_nothing(trials: dict[str, list[Any]], patterns: list[Any]) -> list[float]:
+    """The rewards of the finished trials without a pattern."""
+    columns = zip(trials["status"], trials["reward"], trials["patterns"], strict=True)
+    return [
+        reward
+        for status, reward, numbers in columns
+        if status == Status.FINISHED and all(patterns[number] is None for number in numbers)
+    ]
 
 
 def _importance(tokens: list[list[int]], rewards: list[float]) -> dict[str, Any]:

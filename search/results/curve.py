@@ -11,7 +11,7 @@ from tf_autodropout.patterns.document import written_beside
 from tf_autodropout.search.core import Status
 from tf_autodropout.search.ledger import LedgerReader
 from tf_autodropout.search.results.finalists import best_trial, raced
-from tf_autodropout.search.results.trial_zero import without_dropout
+from tf_autodropout.search.results.trial_zero import trials_without_dropout, without_dropout
 
 CURVE = "best_so_far.png"
 _NEW = "#17765a"
@@ -64,10 +64,13 @@ def curve(ledger: LedgerReader, finalists: int) -> Figure:
     fallen = [p for p, (_, status, _) in outcomes if status in (Status.FAILED, Status.INVALID)]
     if fallen:
         axes.plot(fallen, [min(rewards)] * len(fallen), "x", color="#b3261e", markersize=6, label="failed or invalid")
-    if without := without_dropout(ledger):
-        level = statistics.fmean(without)
-        label = f"no dropout, {'mean over new seeds' if len(without) > 1 else 'one training'}"
-        axes.axhline(level, color="#b4480a", linestyle="--", linewidth=1.4, label=label, zorder=1)
+    means_of, without = "mean over new seeds", without_dropout(ledger)
+    if not without:
+        without = trials_without_dropout(ledger)
+        means_of = f"mean of {len(without)} trials"
+    if without:
+        label = f"no dropout, {means_of if len(without) > 1 else 'one training'}"
+        axes.axhline(statistics.fmean(without), color="#b4480a", linestyle="--", linewidth=1.4, label=label, zorder=1)
     axes.set(xlabel="trials, in the order of finishing", ylabel="reward (validation)", xlim=(0, len(outcomes) + 1))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import scipy.stats
 
 from tf_autodropout.patterns import PatternSet
-from tf_autodropout.search.core import NO_DROPOUT, Engine, Training, Trial
+from tf_autodropout.search.core import NO_DROPOUT, Engine, Status, Training, Trial
 from tf_autodropout.search.ledger import Ledger, LedgerReader
 from tf_autodropout.search.loop import trial_seed
 from tf_autodropout.search.results.evaluation import Evaluation, evaluate
@@ -60,6 +60,17 @@ def without_dropout(ledger: LedgerReader) -> list[float]:
     stored = [ledger.evaluation(NAME, index) for index in range(1 + MOST)]
     rewards = [metrics["reward"] for metrics in stored if metrics is not None]
     return rewards[1:] or rewards
+
+
+def trials_without_dropout(ledger: LedgerReader) -> list[float]:
+    """Returns the rewards of the trials that drop nothing: most searches without a trial 0 begin with one."""
+    return [
+        trial.reward
+        for trial in ledger.trials()
+        if trial.status is Status.FINISHED
+        and trial.reward is not None
+        and all(pattern.is_identity for pattern in trial.patterns.values())
+    ]
 
 
 def lead(ledger: LedgerReader, best: Trial, finalists: int) -> str:

@@ -18,6 +18,8 @@ _NAME = "tf_autodropout"
 _PURPOSES = {
     "ray": "--engine ray",
     "tpe": "--searcher tpe",
+    "jax": "KERAS_BACKEND=jax",
+    "torch": "KERAS_BACKEND=torch",
     "docs": "make docs",
     "dev": "make test",
 }

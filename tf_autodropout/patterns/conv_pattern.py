@@ -193,7 +193,8 @@ class ConvPattern(MapPattern):
         if self.repeat > 1:
             lines.append(f"stride {described(self.stride)}, repeat {self.repeat}")
         if self.is_turned:
-            lines.append(f"{self.rotate:g}° shear {self.shear_x:g}, {self.shear_y:g}")
+            shear = f"shear {self.shear_x:g}, {self.shear_y:g}" if self.shear_x or self.shear_y else ""
+            lines.append(f"{self.rotate:g}° {shear}".rstrip() if self.rotate else shear)
         flags = [name.replace("_", " ") for name in ("share_c", "residual") if getattr(self, name)]
         flags += [f"rate {self.rate:g}"] if self.rate < 1 else []
         return (*lines, *([", ".join(flags)] if flags else []))
