@@ -11,7 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 OTHER_BACKENDS = re.compile(r"\.(jax|torch|checkpointing)$")  # import what they stand on; nothing of theirs is public
-SLOW = ("tf_autodropout.search.run_search",)  # a search on digits; the shortest one of README and AutoDropout is not
+SLOW = tuple(
+    f"tf_autodropout.{name}" for name in ("search.run_search", "search.auto_dropout", "models.efficient_net")
+)  # whole trainings, and a whole network
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 

@@ -37,6 +37,7 @@ MEMBERS = {
     ),
 }
 each_member = pytest.mark.parametrize(("member", "layer", "shape", "shared"), MEMBERS.values(), ids=list(MEMBERS))
+QUICK = ("dropout-text", "spatial", "path-text")
 
 
 def our_drops(pattern, shape, draws, seed):
@@ -111,7 +112,10 @@ def test_one_block_a_map_treats_all_cells_alike(size):
 # The scale
 
 
-@each_member
+@pytest.mark.parametrize(
+    ("member", "layer", "shape", "shared"),
+    [pytest.param(*one, id=name, marks=[pytest.mark.slow] * (name not in QUICK)) for name, one in MEMBERS.items()],
+)
 def test_the_scale_is_that_of_equation_1_and_spreads_about_the_classic_one_as_documented(member, layer, shape, shared):
     rate, draws = 0.2, 200
     groups = np.prod([size for axis, size in enumerate(shape) if axis not in shared])

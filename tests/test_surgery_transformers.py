@@ -98,7 +98,9 @@ def test_a_text_classifier_keeps_its_class():
     assert same(model(x), plain(x))
 
 
-@pytest.mark.parametrize("build", [ready.encoder_and_decoder, ready.attention_model])
+@pytest.mark.parametrize(
+    "build", [pytest.param(ready.encoder_and_decoder, marks=pytest.mark.slow), ready.attention_model]
+)
 def test_layers_in_a_users_model(build, tmp_path):
     plain = build()
     model = tad.regularize(plain, PATTERN)

@@ -107,7 +107,7 @@ def backbone(name: str) -> tuple[keras.Model, type]:
     return tad.regularize(resnet(), tad.ConvPattern(size=1)), keras_nlp.models.ResNetBackbone
 
 
-@pytest.mark.parametrize("name", ["bert", "resnet"])
+@pytest.mark.parametrize("name", [pytest.param("bert", marks=pytest.mark.slow), "resnet"])
 def test_presets(name, tmp_path):
     model, kind = backbone(name)
     assert model.get_config()["dtype"] == tad.strip(model).get_config()["dtype"], "others look for it"
