@@ -67,13 +67,13 @@ def check(found, wanted):
         assert score == pytest.approx(expected_score, abs=1e-4)
 
 
-@pytest.mark.parametrize("alpha", [0.0, 4.0])
+@pytest.mark.parametrize("alpha", [0.0, pytest.param(4.0, marks=pytest.mark.slow)])
 def test_with_beams_for_everything_it_is_exhaustive_search(model, alpha):
     search = tad.models.BeamSearch(model, max_length=LENGTH, num_beams=100, alpha=alpha)
     check(search(SOURCES), [exhaustive(table, alpha) for table in tables(model, SOURCES)])
 
 
-@pytest.mark.parametrize(("beams", "alpha"), [(2, 0.6), (3, 4.0)])
+@pytest.mark.parametrize(("beams", "alpha"), [(2, 0.6), pytest.param(3, 4.0, marks=pytest.mark.slow)])
 def test_it_prunes_like_a_slow_beam_search(model, beams, alpha):
     sources = np.random.default_rng(0).integers(3, V, (24, 5)).astype(np.int32)
     known = list(tables(model, sources))

@@ -201,6 +201,7 @@ def test_resnet50_is_made_of_50_layers():
     assert plain("resnet50").get_layer("stem").filters == 8  # an eighth of 64, as all else
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("builder", BUILDERS)
 def test_seed_and_weight_decay(builder):
     def weights(model):  # without the statistics, which other tests move
@@ -264,6 +265,7 @@ def test_arguments_are_checked(builder, name, value):
         build(builder, **{name: value})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("builder", BUILDERS)
 def test_patterns_of_the_other_kind(builder):
     with pytest.raises(TypeError, match="Site 'stem_bn' needs a ConvPattern"):

@@ -37,7 +37,8 @@ def test_the_scale_of_maps_beyond_32_bits(n, jit_compile):
     assert float(ratio) == pytest.approx(n * size**2 / (n * size**2 - dropped), rel=1e-12)
 
 
-@pytest.mark.parametrize("n", [8, pytest.param(16, marks=pytest.mark.slow), pytest.param(32, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [8, 16, 32])
 def test_the_scale_of_attention_beyond_32_bits(n):
     shape, values = (n, 16, 4096, 4096), encode(tad.members.dropout(0.1), 2)
     ratio = tf.function(

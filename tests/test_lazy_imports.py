@@ -83,6 +83,7 @@ print(len(found.best))
     assert said == ["7"]
 
 
+@pytest.mark.slow
 def test_a_builder_without_its_backbone_says_what_it_lacks():
     said = with_everything_blocked(
         """

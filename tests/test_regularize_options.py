@@ -287,7 +287,9 @@ def test_outputs_keep_their_structure_and_other_dropout_stays_off(jit_compile):
     assert mean["b"][0] == pytest.approx(plain.predict({"x": np.ones((3, 4))}, verbose=0)["b"][0], abs=1e-5)
 
 
-@pytest.mark.parametrize("build", [users.attention_net, ready.encoder_and_decoder, users.subclassed])
+@pytest.mark.parametrize(
+    "build", [users.attention_net, pytest.param(ready.encoder_and_decoder, marks=pytest.mark.slow), users.subclassed]
+)
 def test_patterns_inside_layers_are_sampled_too(build):
     plain = build()
     _, deviation = tad.monte_carlo(tad.regularize(plain, 0.3), inputs_of(plain), samples=3)
