@@ -28,21 +28,25 @@ def _public_backbones() -> frozenset[type]:
     return frozenset(one for one in kinds if issubclass(one, keras_hub.models.Backbone))
 
 
-def import_if_named(file: str | Path | io.BytesIO) -> None:
+def import_if_named(config: bytes) -> None:
     """Imports KerasHub, and this package's layers that stand on it, if a saved model names them.
 
     Args:
-        file: A `.keras` or `.h5` file, or what a pickle has of the first; anything else is left to Keras.
+        config: Of the model, see `saved_config`.
 
     Raises:
         ImportError: KerasHub cannot be imported.
     """
-    if any(name in config_of(file) for name in _NAMES):
+    if any(name in config for name in _NAMES):
         importlib.import_module("tf_autodropout.layers.pattern_transformer")
 
 
-def config_of(file: str | Path | io.BytesIO) -> bytes:
-    """Returns the config in a file, as written there; empty if there is none: Keras says what is wrong with it."""
+def saved_config(file: str | Path | io.BytesIO) -> bytes:
+    """Returns the config in a file, as written there; empty if there is none: Keras says what is wrong with it.
+
+    Args:
+        file: A `.keras` or `.h5` file, or what a pickle has of the first; anything else is left to Keras.
+    """
     try:
         if zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as archive:

@@ -14,7 +14,7 @@ from tf_autodropout.layers import (
 from tf_autodropout.layers.recording import recording
 from tf_autodropout.layers.site_layers import SCORES
 from tf_autodropout.masks.backend import NAME
-from tf_autodropout.surgery.hub import config_of, import_if_named
+from tf_autodropout.surgery.hub import import_if_named, saved_config
 from tf_autodropout.surgery.objects import OBJECTS
 from tf_autodropout.surgery.rebuilding import register_backbones
 
@@ -49,19 +49,20 @@ def load_model(file: str | Path, **arguments: Any) -> keras.Model:
         >>> [site.pattern.size for site in tad.sites(tad.load_model("model.keras"))]
         [2]
     """
-    import_if_named(file)
+    config = saved_config(file)
+    import_if_named(config)
     register_backbones()
-    with keras.saving.custom_object_scope(_optimizers_of(file) | (arguments.get("custom_objects") or {})):
+    with keras.saving.custom_object_scope(_optimizers_of(config) | (arguments.get("custom_objects") or {})):
         model = keras.saving.load_model(file, **arguments)
     if NAME != "tensorflow":
         _warn_of_fused_attention(model)
     return model
 
 
-def _optimizers_of(file: str | Path) -> dict[str, type]:
+def _optimizers_of(config: bytes) -> dict[str, type]:
     """Returns by what names to know the optimizer of a compiled model from PyTorch: Keras saves it with the name of a
     module that only PyTorch can import, and not with the public one."""
-    if NAME == "torch" or _OF_TORCH not in config_of(file):
+    if NAME == "torch" or _OF_TORCH not in config:
         return {}
     return {name: one for name, one in vars(keras.optimizers).items() if isinstance(one, type)}
 

@@ -20,7 +20,7 @@ from tf_autodropout.layers.patterned import OUTPUT
 from tf_autodropout.layers.registration import PACKAGE
 from tf_autodropout.surgery.apply import Done, Insertion, apply
 from tf_autodropout.surgery.graph import is_nested
-from tf_autodropout.surgery.hub import import_if_named, public_backbones
+from tf_autodropout.surgery.hub import import_if_named, public_backbones, saved_config
 from tf_autodropout.surgery.structure import spots
 from tf_autodropout.surgery.subclassed import config_of
 
@@ -65,7 +65,7 @@ class _Regularized(metaclass=_EqualToItsBase):
 
 def from_pickle(file: Any) -> keras.Model:
     """Makes a regularized model that has been pickled."""
-    import_if_named(file)
+    import_if_named(saved_config(file))
     register_backbones()
     return unpickled(file)
 
