@@ -10,7 +10,7 @@ from tf_autodropout.search.core import NO_DROPOUT, Engine, Status, Training, Tri
 from tf_autodropout.search.ledger import Ledger, LedgerReader
 from tf_autodropout.search.loop import trial_seed
 from tf_autodropout.search.results.evaluation import Evaluation, evaluate
-from tf_autodropout.search.results.finalists import contenders, rewards_of
+from tf_autodropout.search.results.finalists import acting, contenders, rewards_of
 from tf_autodropout.search.results.race import DIVERGED, MOST, paired_seed
 
 NAME = "trial 0"
@@ -67,9 +67,7 @@ def trials_without_dropout(ledger: LedgerReader) -> list[float]:
     return [
         trial.reward
         for trial in ledger.trials()
-        if trial.status is Status.FINISHED
-        and trial.reward is not None
-        and all(pattern.is_identity for pattern in trial.patterns.values())
+        if trial.status is Status.FINISHED and trial.reward is not None and not acting(trial.patterns)
     ]
 
 
