@@ -81,8 +81,8 @@ class SimulatedWorkers:
 
 
 def _score(patterns: PatternSet) -> float:
-    """Some function of the patterns that can be learned."""
-    return sum(pattern.rate - 0.02 * pattern.stride for pattern in patterns.values())
+    """Some function of the patterns that can be learned, never below 0."""
+    return 2 + sum(pattern.rate - 0.02 * pattern.stride for pattern in patterns.values())
 
 
 class Stopwatch:

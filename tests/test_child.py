@@ -61,6 +61,7 @@ def test_a_trial_repeats_to_the_bit_whatever_came_between(child: Child) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_re_used_child_equals_a_new_one(child: Child) -> None:
     trial(child, HEAVY, 3)
     used, new = trial(child, THIRD, 4), trial(text_child(), THIRD, 4)

@@ -42,8 +42,15 @@ def snapshot(directory: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """A small search on real text, interrupted by kill -9 after its first trial and taken up again."""
+    """A small search on real text."""
     out = tmp_path_factory.mktemp("cli") / "run"
+    return out, call(*SMALL, "--out", str(out))
+
+
+@pytest.mark.slow
+def test_a_search_that_was_killed_goes_on(tmp_path: Path) -> None:
+    """By kill -9 after its first trial."""
+    out = tmp_path / "run"
     kill_after_the_first_trial(ROOT, *SMALL, "--trials", "2", "--out", str(out))
     first = LedgerReader(out)
     before = [(t.number, t.suggestion, t.reward) for t in first.trials() if t.reward is not None]
@@ -56,13 +63,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess
     assert before  # it was killed with a finished trial
     assert after[: len(before)] == before  # none lost, none repeated
     assert attempts[: len(before)] == [1] * len(before)
-    return out, done
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "going on after" in done.stdout
 
 
 def test_a_search_ends_with_table_and_files_and_nothing_on_stderr(finished) -> None:
     out, done = finished
     assert (done.returncode, done.stderr) == (0, "")
-    assert "going on after" in done.stdout
     assert "Retrained on 2 fresh seeds; test perplexity, lower is better" in done.stdout
     for file in ("log.txt", "best.json", "best.png", "best_so_far.png", "report.md", "ledger.sqlite", "tensorboard"):
         assert (out / file).exists()
@@ -96,9 +103,9 @@ def test_quiet_leaves_the_result_alone(finished) -> None:
 
 def test_report_and_plot(finished, tmp_path: Path) -> None:
     out, _ = finished
-    done = call("report", str(out))
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "trials: 3 finished" in done.stdout
+    code, output, error = call_here("report", str(out))
+    assert (code, error) == (0, "")
+    assert "trials: 3 finished" in output
     code, _, error = call_here("plot", str(out / "best.json"), "--out", str(tmp_path / "masks.png"))
     assert (code, error) == (0, "")
     assert (tmp_path / "masks.png").read_bytes().startswith(b"\x89PNG")

@@ -91,6 +91,7 @@ def test_state_that_is_no_variable(build):
         assert same(copy(X), model(X))
 
 
+@pytest.mark.slow
 def test_efficientnet_with_the_mean_and_variance_of_imagenet():
     model = keras.applications.EfficientNetB0(weights=None, include_top=False, input_shape=(32, 32, 3))
     norm = next(layer for layer in model.layers if isinstance(layer, L.Normalization))

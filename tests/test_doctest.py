@@ -12,8 +12,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 OTHER_BACKENDS = re.compile(r"\.(jax|torch|checkpointing)$")  # import what they stand on; nothing of theirs is public
 SLOW = tuple(
-    f"tf_autodropout.{name}" for name in ("search.run_search", "search.auto_dropout", "models.efficient_net")
-)  # whole trainings, and a whole network
+    f"tf_autodropout.{name}"
+    for name in ("search.run_search", "search.auto_dropout", "models.efficient_net", "models.residual_network")
+)  # whole trainings, and whole networks
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 

@@ -103,6 +103,7 @@ def test_a_half_width_proxy_has_half_the_filters():
 # Sites
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("builder", BUILDERS)
 def test_sites_agree_with_the_layers(builder):
     found = tad.sites(everywhere(builder)).as_sites()

@@ -168,22 +168,25 @@ SCHEDULES = {
     "early": tad.Schedule.early(4),
     "late": tad.Schedule.late(4),
 }
-QUICK = (("text", False, False), ("maps", False, False), ("maps", True, True))
+QUICK = (
+    *itertools.product(("text", "maps"), (False,), (False,), SCHEDULES),
+    ("maps", True, True, "up"),
+)
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize(
-    ("pattern", "mutable", "jit_compile"),
+    ("pattern", "mutable", "jit_compile", "name"),
     [
         pytest.param(
-            pattern, mutable, jit_compile, marks=[pytest.mark.slow] * ((kind, mutable, jit_compile) not in QUICK)
+            {"text": tad.members.dropout(0.5), "maps": tad.members.spatial_dropout(0.5)}[case[0]],
+            *case[1:],
+            id="-".join(map(str, case)),
+            marks=[pytest.mark.slow] * (case not in QUICK),
         )
-        for kind, pattern in {"text": tad.members.dropout(0.5), "maps": tad.members.spatial_dropout(0.5)}.items()
-        for mutable in (False, True)
-        for jit_compile in (False, True)
+        for case in itertools.product(("text", "maps"), (False, True), (False, True), SCHEDULES)
     ],
 )
-def test_a_schedule_gives_the_rate_of_each_step_without_a_new_trace(name, pattern, mutable, jit_compile):
+def test_a_schedule_gives_the_rate_of_each_step_without_a_new_trace(pattern, mutable, jit_compile, name):
     schedule, traces = SCHEDULES[name], []
     layer = tad.PatternDropout(pattern, seed=1, mutable=mutable, schedule=schedule)
     x = tf.ones((400, 1, 1, 16) if isinstance(pattern, tad.ConvPattern) else (400, 1, 16))

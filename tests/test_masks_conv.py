@@ -204,8 +204,10 @@ def test_offsets_are_uniform_over_the_legal_ones(index):
 
 def test_offsets_are_uniform_over_seeds_too():
     pattern = tad.ConvPattern(size=1)
-    function = tf.function(lambda seed: tad.keep_mask(pattern, (1, 2, 2, 1), seed))
-    masks = [function(tf.constant([seed, 0])).numpy().astype(np.uint8).tobytes() for seed in range(2000)]
+    seeds = tf.stack([tf.range(2000), tf.zeros(2000, tf.int32)], axis=1)
+    one = functools.partial(tad.keep_mask, pattern, (1, 2, 2, 1))
+    drawn = tf.function(lambda seeds: tf.map_fn(one, seeds, fn_output_signature=tf.bool))(seeds)
+    masks = [mask.tobytes() for mask in drawn.numpy().astype(np.uint8)]
     legal = legal_masks(pattern, 2, 2)
     assert chi_square_level(collections.Counter(masks), {one: 2000 / legal.total() for one in legal}) > LEVEL
 

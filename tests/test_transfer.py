@@ -91,6 +91,7 @@ def test_the_last_block_serves_the_rest_of_its_stage():
     assert found["final_bn"] == "final_bn"
 
 
+@pytest.mark.slow
 def test_a_projection_stays_one():
     source = resnet50_sites((64, 64, 3), 0.5)
     patterns = tad.PatternSet({"stage2_block1_project_bn": tad.ConvPattern(size=4)})

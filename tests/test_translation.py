@@ -45,6 +45,7 @@ def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(translating, "_BATCH", 40)
 
 
+@pytest.mark.slow
 def test_a_child_learns_to_translate(task: TranslationTask) -> None:
     (none,) = task.opponents()
     trained = train_child(task, none.patterns, seed=1)

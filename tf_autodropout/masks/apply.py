@@ -189,11 +189,11 @@ def _apply_kept(h: Tensor, values: Values, words: Words, data_format: str, token
 
 def _apply_small(h: Tensor, ratio: Tensor, dropped: Tensor) -> Tensor:
     """Eq. 1 without compilation, which costs time at the first step and saves none where a map is small."""
-    nothing, scale = xp.zeros((), h.dtype), _finite(ratio, h.dtype)
+    scale = _finite(ratio, h.dtype)
 
     @xp.custom_gradient
     def apply(h: Tensor) -> Any:
-        return xp.where(dropped, nothing, h * scale), lambda dy: xp.where(dropped, nothing, dy * scale)
+        return xp.cleared(h * scale, dropped), lambda dy: xp.cleared(dy * scale, dropped)
 
     return apply(h)
 
@@ -290,7 +290,7 @@ def _exact(dtype: DType) -> DType:
 
 
 def _equation_1(h: Tensor, drop: Drop, ratio: Tensor) -> Tensor:
-    return xp.where(drop.mask(), xp.zeros((), h.dtype), h * _finite(ratio, h.dtype))  # Eq. 1
+    return xp.cleared(h * _finite(ratio, h.dtype), drop.mask())  # Eq. 1
 
 
 def _finite(ratio: Tensor, dtype: DType) -> Tensor:

@@ -215,6 +215,10 @@ def anew(drawn: jax.Array, ratio: jax.Array, dy: jax.Array | None = None) -> jax
     return lax.optimization_barrier((drawn, *after))[0]
 
 
+def cleared(x: jax.Array, where: jax.Array) -> jax.Array:
+    return jnp.where(where, jnp.zeros((), x.dtype), x)
+
+
 def max_pool(x: jax.Array, axis: int, window: int) -> jax.Array:
     windows = [window if other == axis + 1 else 1 for other, _ in enumerate(x.shape)]
     return lax.reduce_window(x, -jnp.inf, lax.max, windows, [1] * x.ndim, "VALID")

@@ -131,6 +131,11 @@ def anew(drawn: tf.Tensor, ratio: tf.Tensor, dy: tf.Tensor | None = None) -> tf.
     return drawn + tf.cast(zero, drawn.dtype)
 
 
+def cleared(x: tf.Tensor, where: tf.Tensor) -> tf.Tensor:
+    """Returns `x` with zeros at `where`, which broadcasts to it. `x` may be overwritten: it is nobody else's."""
+    return tf.where(where, tf.zeros((), x.dtype), x)
+
+
 def max_pool(x: tf.Tensor, axis: int, window: int) -> tf.Tensor:
     """Returns the maxima over windows along one axis of maps `(N, ..., C)` of one to three axes, without padding."""
     windows = [window if other == axis else 1 for other, _ in enumerate(tuple(x.shape)[1:-1])]

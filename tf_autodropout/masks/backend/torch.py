@@ -26,6 +26,7 @@ logical_and = torch.logical_and
 right_shift = torch.bitwise_right_shift
 round = torch.round
 stack = torch.stack
+where = torch.where
 
 KEEPS_MASKS = True  # without a compiler each operation is a pass over memory
 _LARGEST = 2**31 - 1
@@ -181,12 +182,6 @@ def unstack(x: Any, count: int | None = None) -> tuple[Any, ...]:
     return tuple(x)
 
 
-def where(condition: torch.Tensor, x: Any, y: Any) -> torch.Tensor:
-    if isinstance(x, torch.Tensor) and not x.ndim and isinstance(y, torch.Tensor) and condition.dtype == bool:
-        return y.masked_fill(condition, x)  # half the time, where the condition is a mask
-    return torch.where(condition, x, y)
-
-
 def zeros(sizes: Any, dtype: torch.dtype) -> torch.Tensor:
     return torch.zeros(tuple(sizes), dtype=dtype, device=_device())
 
@@ -240,6 +235,10 @@ def unsigned(x: torch.Tensor) -> torch.Tensor:
 
 def anew(drawn: torch.Tensor, ratio: torch.Tensor, dy: torch.Tensor | None = None) -> torch.Tensor:
     return drawn
+
+
+def cleared(x: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    return x.masked_fill_(where, 0)
 
 
 def max_pool(x: torch.Tensor, axis: int, window: int) -> torch.Tensor:
