@@ -339,7 +339,17 @@ class Again(keras.layers.Layer):
         return keras.remat(lambda x: self.block(x, training=training))(x)
 
 
+def no_jax_that_tells():
+    """JAX 0.8.1 tells no function that it is in a block that runs again: an error there, as with Keras' Dropout."""
+    if BACKEND != "jax":
+        return False
+    import jax.extend
+
+    return not hasattr(jax.extend.core, "take_current_trace")
+
+
 @pytest.mark.skipif(BACKEND == "tensorflow", reason="test_rematerialization")
+@pytest.mark.skipif(no_jax_that_tells(), reason="a newer JAX tells which blocks run again")
 @pytest.mark.parametrize(
     ("kind", "mutable"),
     [("dropout", True), *(pytest.param(kind, False, marks=pytest.mark.slow) for kind in ("straight", "large"))],
