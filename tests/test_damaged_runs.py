@@ -86,7 +86,9 @@ def test_a_search_goes_on_from_the_older_checkpoint(copy, fault):
     db.close()
 
 
-@pytest.mark.parametrize("searcher", ["thompson", "evolution", "random"])
+@pytest.mark.parametrize(
+    "searcher", ["thompson", *(pytest.param(name, marks=pytest.mark.slow) for name in ("evolution", "random"))]
+)
 def test_what_was_suggested_after_a_damaged_checkpoint_is_not_suggested_again(tmp_path, searcher):
     def trained(directory: Path, trials: int) -> list[tuple[int, ...]]:
         run(FakeTask(), trials, directory, searcher=searcher, batch=4, capacity=3, fresh_seeds=0, finalists=1)

@@ -68,7 +68,7 @@ def count(model):
 @pytest.mark.parametrize(
     ("builder", "variant", "published", "number"),
     [
-        ("resnet50", None, 25.6e6, 53),
+        pytest.param("resnet50", None, 25.6e6, 53, marks=pytest.mark.slow),
         pytest.param("efficientnet", "b0", 5.3e6, 49, marks=pytest.mark.slow),
         pytest.param("efficientnet", "b3", 12e6, 78, marks=pytest.mark.slow),
         pytest.param("efficientnet", "b5", 30e6, 116, marks=pytest.mark.slow),

@@ -42,7 +42,7 @@ def kill_at_random(directory: Path, trials: int, rng: np.random.Generator, most_
     assert process.exitcode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize(("kills", "trials"), [(4, 24), pytest.param(20, 120, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("kills", "trials"), [(2, 16), pytest.param(20, 120, marks=pytest.mark.slow)])
 def test_a_search_that_is_killed_ends_like_an_unbroken_one(kills: int, trials: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for _ in range(kills):

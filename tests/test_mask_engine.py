@@ -76,7 +76,15 @@ def set_to(pattern, jit_compile):
     return function
 
 
-SLOW = ("straight-shared", "turned-long", "spatial", "path", "word", "nothing-text")  # compiled as their kin are
+SLOW = (
+    "straight",
+    "straight-shared",
+    "turned-long",
+    "spatial",
+    "path",
+    "word",
+    "nothing-text",
+)  # compiled as their kin are
 
 
 @pytest.mark.parametrize(

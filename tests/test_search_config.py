@@ -153,6 +153,7 @@ def test_the_command_line_sets_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
     assert called(monkeypatch)["halving"] is False
 
 
+@pytest.mark.slow
 def test_the_command_line_keeps_a_thousand_in_flight(tmp_path: Path) -> None:
     out = tmp_path / "run"
     options = ["--capacity", "1000", "--trials", "1200", "--fresh-seeds", "0", "--finalists", "1", "--quiet"]

@@ -212,6 +212,7 @@ def test_sizes_of_whole_maps_are_shown_as_such(pattern):
     assert_brief(tad.regularize(users.plain_cnn(), pattern))
 
 
+@pytest.mark.slow
 def test_a_backbone_around_another_one_is_saved(tmp_path):
     """ "KeyError" it said: the one inside saves its own patterns, and is built anew by the one around it."""
     plain = BACKBONES["DeepLabV3Backbone"]()

@@ -159,6 +159,7 @@ def test_a_pattern_at_a_site_that_the_source_lacks():
         tad.transfer(patterns, source, source)
 
 
+@pytest.mark.slow
 def test_a_target_of_another_family():
     source, target = wide_resnet_sites(10, 1), resnet50_sites((64, 64, 3), 0.25)
     with pytest.raises(ValueError, match=r"^\d+ sites of 'target' have no counterpart.+ in 'source': stem_bn, "):

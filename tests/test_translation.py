@@ -59,6 +59,7 @@ def test_a_child_learns_to_translate(task: TranslationTask) -> None:
     assert task.child.traces == 1
 
 
+@pytest.mark.slow
 def test_translations_come_in_the_order_of_the_sentences(
     task: TranslationTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
