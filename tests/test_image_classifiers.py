@@ -65,14 +65,15 @@ def count(model):
 # Sizes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("builder", "variant", "published", "number"),
     [
-        pytest.param("resnet50", None, 25.6e6, 53, marks=pytest.mark.slow),
-        pytest.param("efficientnet", "b0", 5.3e6, 49, marks=pytest.mark.slow),
-        pytest.param("efficientnet", "b3", 12e6, 78, marks=pytest.mark.slow),
-        pytest.param("efficientnet", "b5", 30e6, 116, marks=pytest.mark.slow),
-        pytest.param("efficientnet", "b7", 66e6, 163, marks=pytest.mark.slow),
+        ("resnet50", None, 25.6e6, 53),
+        ("efficientnet", "b0", 5.3e6, 49),
+        ("efficientnet", "b3", 12e6, 78),
+        ("efficientnet", "b5", 30e6, 116),
+        ("efficientnet", "b7", 66e6, 163),
     ],
 )
 def test_published_sizes(builder, variant, published, number):
