@@ -19,7 +19,7 @@ from tf_autodropout.search.terminal import cli
 
 ROOT = Path(__file__).parents[1]
 TABLE = str(ROOT / "benchmarks" / "searchers.json")
-SMALL = ["search", "pydoc", "--trials", "3", "--steps", "20", "--finalists", "1", "--fresh-seeds", "2"]
+SMALL = ["search", "pydoc", "--trials", "3", "--steps", "5", "--finalists", "1", "--fresh-seeds", "2"]
 
 
 def call(*arguments: str, **kwargs) -> subprocess.CompletedProcess[str]:

@@ -79,14 +79,6 @@ def learner(**settings: float) -> Learner:
     return Learner(Controller([2, 2], num_layers=1, seed=0), LearnerConfig(**settings))
 
 
-def test_the_baseline_is_a_moving_average_and_the_first_batch_its_own() -> None:
-    mine = learner(baseline_decay=0.8)
-    tokens, behaviour = [[0, 1], [1, 1]], [np.log(0.25)] * 2
-    assert mine.baseline is None
-    assert mine.update(tokens, behaviour, [1.0, 3.0])["baseline"] == pytest.approx(2.0)
-    assert mine.update(tokens, behaviour, [4.0, 8.0])["baseline"] == pytest.approx(0.8 * 2.0 + 0.2 * 6.0)
-
-
 def test_updates_raise_the_probability_of_what_is_rewarded() -> None:
     mine = learner(learning_rate=0.05)
     for step in range(30):
@@ -97,13 +89,15 @@ def test_updates_raise_the_probability_of_what_is_rewarded() -> None:
     assert metrics["effective_sample_size"] == pytest.approx(16, abs=0.01)
 
 
-def test_state_and_restore_go_on_alike() -> None:
-    first, second = learner(), Learner(Controller([2, 2], num_layers=1, seed=7))
+def test_the_baseline_is_a_moving_average_and_after_restore_a_learner_goes_on_alike() -> None:
+    first = learner(baseline_decay=0.8)
+    second = Learner(Controller([2, 2], num_layers=1, seed=7), LearnerConfig(baseline_decay=0.8))
+    assert first.baseline is None
     tokens, behaviour = [[0, 1], [1, 0]], [np.log(0.25)] * 2
-    first.update(tokens, behaviour, [0.0, 1.0])
+    assert first.update(tokens, behaviour, [1.0, 3.0])["baseline"] == pytest.approx(2.0)  # the first batch's own
     second.restore(first.state())
     for mine in (first, second):
-        mine.update(tokens, behaviour, [1.0, 0.5])
+        assert mine.update(tokens, behaviour, [4.0, 8.0])["baseline"] == pytest.approx(0.8 * 2.0 + 0.2 * 6.0)
     assert first.baseline == second.baseline
     for a, b in zip(first.controller.variables, second.controller.variables, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())

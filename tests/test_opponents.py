@@ -16,13 +16,15 @@ from tf_autodropout.search.results.tuning import Tuning
 from tf_autodropout.search.space import SearchSpace
 from tf_autodropout.search.tasks.opponents import RATES, classics_for, known_patterns
 
-TOKENS = transformer_sites(32, 64)
-MAPS = wide_resnet_sites(16, 1)
-ENDS = [site.name for site in MAPS if site.name.endswith("bn2")]
+
+def maps() -> tuple[list[Site], list[str]]:
+    """Sites of a ConvNet, and the names of those at the ends of its blocks."""
+    sites = wide_resnet_sites(16, 1)
+    return sites, [site.name for site in sites if site.name.endswith("bn2")]
 
 
 def test_classics_of_tokens_are_the_exact_members_where_transformers_have_their_dropout() -> None:
-    classics = {classic.name: classic.everywhere(0.2).patterns for classic in classics_for(TOKENS)}
+    classics = {classic.name: classic.everywhere(0.2).patterns for classic in classics_for(transformer_sites(32, 64))}
     assert list(classics) == ["Dropout", "Word Dropout", "Variational Dropout", "DropPath"]
     usual = ("softmax", "output", "ffn")
     assert classics["Dropout"] == PatternSet(dict.fromkeys(usual, members.dropout(0.2)))
@@ -33,11 +35,12 @@ def test_classics_of_tokens_are_the_exact_members_where_transformers_have_their_
 
 
 def test_classics_of_maps_have_a_rate_a_stage_and_drop_path_has_the_linear_rule() -> None:
-    dropout, spatial, block, path = classics_for(MAPS, ENDS, any_pattern=True)
+    sites, ends = maps()
+    dropout, spatial, block, path = classics_for(sites, ends, any_pattern=True)
     assert list(dropout.roles) == list(spatial.roles) == ["stage1", "stage2", "stage3"]
     inside = dropout.at({"stage1": 0.1, "stage2": 0.0, "stage3": 0.3})
     assert inside.name == "Dropout(0.1/0/0.3)"
-    assert set(inside.patterns) == {name for name in ENDS if not name.startswith("stage2")}
+    assert set(inside.patterns) == {name for name in ends if not name.startswith("stage2")}
     assert set(inside.patterns.values()) == {DropBlockPattern(1, 0.1), DropBlockPattern(1, 0.3)}  # single cells
     assert set(spatial.everywhere(0.2).patterns.values()) == {members.spatial_dropout(0.2)}
     ramped = block.everywhere(0.1)
@@ -45,7 +48,7 @@ def test_classics_of_maps_have_a_rate_a_stage_and_drop_path_has_the_linear_rule(
     assert [ramped.patterns[site].size for site in ("stage1_block1_bn1", "final_bn")] == [8, 2]  # type: ignore[attr-defined]
     rates = [(p.size, p.share_c, round(p.rate, 6)) for p in path.everywhere(0.6).patterns.values()]  # type: ignore[attr-defined]
     assert rates == [(WHOLE, True, pytest.approx(0.6 * (place + 1) / 6)) for place in range(6)]
-    assert [classic.name for classic in classics_for(MAPS)] == ["Spatial Dropout"]
+    assert [classic.name for classic in classics_for(sites)] == ["Spatial Dropout"]
 
 
 @pytest.mark.parametrize("side", [8, 32, 224])
@@ -59,8 +62,9 @@ def test_a_search_of_maps_may_begin_with_blocks_whatever_their_sides(side: int) 
 
 
 def test_what_a_trial_could_have_is_told_from_what_it_could_not() -> None:
-    space = SearchSpace(MAPS)
-    fits = {c.name: c.everywhere(0.1).fits(space) for c in classics_for(MAPS, ENDS, any_pattern=True)}
+    sites, ends = maps()
+    space = SearchSpace(sites)
+    fits = {c.name: c.everywhere(0.1).fits(space) for c in classics_for(sites, ends, any_pattern=True)}
     assert fits == {"Dropout": False, "Spatial Dropout": True, "DropBlock": False, "DropPath": True}
     assert not Opponent("trivial", PatternSet({}), drawn=True).fits(space)
     assert not Opponent("elsewhere", PatternSet({"nowhere": ConvPattern()})).fits(space)
