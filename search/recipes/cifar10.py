@@ -98,10 +98,11 @@ _RANDAUGMENT = {
     "randaugment_magnitude": public(5 / 3, _TRIVIAL),
     "cutout": public(16, _TRIVIAL),
 }
+# With 10,000 images 2,000 steps fit too little for any noise to help: 69.1 % without, 65 to 68 % with each classic.
 _SIZES: Mapping[str, Mapping[str, Any]] = {
     "tiny": {"depth": 10, "width": 1, "image_size": 16, "averaged": 2, "train_size": 256, "test_size": 64, "steps": 4}
     | {"batch_size": 16, "block_size": 2, "cutout": 8, "evaluation_batch": 64},
-    "small": {"depth": 10, "width": 2, "image_size": 16, "averaged": 2, "train_size": 10_000, "steps": 2_000}
+    "small": {"depth": 10, "width": 2, "image_size": 16, "averaged": 2, "train_size": 2_000, "steps": 2_000}
     | {"batch_size": 64, "block_size": 2, "cutout": 8},
 }
 
@@ -141,7 +142,7 @@ SEARCH_RECIPE = Recipe(
     {
         "tiny": {"depth": 10, "width": 1, "image_size": 16, "steps": 2, "train_size": 64, "valid_size": 64, "trials": 2}
         | {"batch_size": 16, "averaged": 2, "granularity": "network"},
-        "small": {"depth": 10, "image_size": 16, "steps": 300, "train_size": 3_000, "valid_size": 3_000, "trials": 128}
+        "small": {"depth": 10, "image_size": 16, "steps": 600, "train_size": 1_000, "valid_size": 2_000, "trials": 64}
         | {"batch_size": 64, "averaged": 2, "granularity": "stage"},
     },
     kind=SEARCH,

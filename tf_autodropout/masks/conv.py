@@ -48,8 +48,8 @@ def conv_draws(values: ConvValues, shape: tuple[Any, ...], words: Words, data_fo
     shared = is_constant(values.share_c) and values.share_c
     c = 1 if shared else layout.c
     padded = c
-    if is_constant(c):
-        padded = 1 if c == 1 else next(size for size in _CHANNELS if size >= c)
+    if is_constant(c) and c > 1 and xp.COMPILES_PARTS:
+        padded = next(size for size in _CHANNELS if size >= c)
     grouped = not is_constant(values.share_c)
     groups = xp.where(xp.cast(values.share_c, xp.bool), c, 1) if grouped else 1
     draw = _drawer(dtype, all(profile.single for profile in profiles), grouped)

@@ -42,6 +42,7 @@ switch_case = lax.switch
 transpose = jnp.transpose
 where = jnp.where
 
+COMPILES_PARTS = False  # what `fused` returns becomes part of a compiled step
 KEEPS_MASKS = False
 _KEPT = 512
 

@@ -58,6 +58,7 @@ unstack = tf.unstack
 where = tf.where
 zeros = tf.zeros
 
+COMPILES_PARTS = True  # what `fused` returns is compiled for itself inside a graph too
 KEEPS_MASKS = False  # the backward pass makes a mask again: compiled, that costs less than memory
 _POOLS = {1: tf.nn.max_pool1d, 2: tf.nn.max_pool2d, 3: tf.nn.max_pool3d}
 
