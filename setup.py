@@ -177,6 +177,7 @@ setup(
         "ray": ["ray>=2.52", "grpcio>=1.62"],
         "tpe": ["optuna>=5,<6"],
         "jax": JAX,
+        "jax-tpu": ["jax[tpu]>=0.8.1", "libtpu"],  # JAX says which one; benchmarks/tpu_compile.py needs it and no TPU
         "torch": TORCH,
         "docs": DOCUMENTATION,
         "dev": DEVELOPMENT,

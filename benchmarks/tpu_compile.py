@@ -4,9 +4,9 @@ Wide ResNet 28-10 with a layer at every batch norm, and a Transformer layer with
 compiled program: bytes that it reads and writes, operations, the memory of its temporary arrays, fusions, and arrays of
 whole tensors that are no numbers of the network: masks that would have been written to memory.
 
-Needs JAX with libtpu, no TPU and no TensorFlow: `pip install 'jax[tpu]'`.
-Run: `KERAS_BACKEND=jax JAX_PLATFORMS=cpu TPU_SKIP_MDS_QUERY=1 python benchmarks/tpu_compile.py`, about half an hour on
-2 cores; `--depth 10 --width 1` for a look. Results: `benchmarks/tpu_compile.md`.
+Needs JAX with libtpu (the extra `jax-tpu`) and no TPU.
+Run: `KERAS_BACKEND=jax JAX_PLATFORMS=cpu TPU_SKIP_MDS_QUERY=1 python benchmarks/tpu_compile.py`, about an hour on one
+core; `--depth 10 --width 1` for a look. Results: `benchmarks/tpu_compile.md`.
 """
 
 import argparse
@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".md"))
     options = parser.parse_args()
     if keras.backend.backend() != "jax" or importlib.util.find_spec("libtpu") is None:
-        print("skipped: needs KERAS_BACKEND=jax and the package libtpu (pip install 'jax[tpu]')")
+        print("skipped: needs KERAS_BACKEND=jax and the package libtpu (pip install 'tf_autodropout[jax-tpu]')")
         return
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     sparse = functools.partial(keras.losses.sparse_categorical_crossentropy, from_logits=True)

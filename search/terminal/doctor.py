@@ -19,6 +19,7 @@ _PURPOSES = {
     "ray": "--engine ray",
     "tpe": "--searcher tpe",
     "jax": "KERAS_BACKEND=jax",
+    "jax-tpu": "the same on a TPU",
     "torch": "KERAS_BACKEND=torch",
     "docs": "make docs",
     "dev": "make test",
@@ -41,7 +42,7 @@ def doctor() -> None:
     for extra, purpose in _PURPOSES.items():
         lacking = list(_faults(_requirements(extra)))
         said = "there" if not lacking else f"pip install '{_NAME}[{extra}]': {'; '.join(lacking)}"
-        console.print(f"  {extra:6}{purpose:20}{said}", markup=False)
+        console.print(f"  {extra:8}{purpose:20}{said}", markup=False)
     if version_of("tensorflow-tpu") is None:
         console.print("  TPU VMs need other lines than an extra: docs/search_on_tpu_vms.md")
     if version_of("tensorflow") and version_of("tensorflow-tpu"):
