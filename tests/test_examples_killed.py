@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[1]
 def begin(name: str, engine: str, out: Path, log: Path) -> subprocess.Popen[bytes]:
     """Starts the script as a process."""
     command = [sys.executable, "-m", "tests.example_session", name, engine, str(out)]
-    paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    everywhere = str(ROOT / "tests" / "everywhere")  # stand-ins for workers too
+    paths = os.pathsep.join(filter(None, (str(ROOT), everywhere, os.environ.get("PYTHONPATH"))))
     with log.open("ab") as file:
         return subprocess.Popen(
             command, cwd=log.parent, stdout=file, stderr=subprocess.STDOUT, env=os.environ | {"PYTHONPATH": paths}
@@ -46,7 +47,9 @@ def finished(out: Path) -> int:
         ("own_network", "ray"),
         ("pipeline", "processes"),
         ("pipeline", "ray"),
-        ("text", "in-process"),  # its stand-in for the data is no other process'
+        ("text", "in-process"),
+        ("text", "processes"),
+        ("text", "ray"),
     ],
 )
 def test_killed_in_the_middle_it_goes_on_and_ends(name: str, engine: str, tmp_path: Path) -> None:
