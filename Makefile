@@ -15,7 +15,7 @@ search: $(VENV)/installed
 	$(BIN)/tf-autodropout search $(TASK) --trials $(TRIALS) --seed $(SEED) --out $(OUT) $(ARGS)
 
 test: $(VENV)/installed-dev lint
-	@failed=0; for part in $(PARTS); do PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests/test_[$$part]*.py || failed=1; done; exit $$failed
+	@failed=0; for part in $(PARTS); do $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests/test_[$$part]*.py || failed=1; done; exit $$failed
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

@@ -1,5 +1,7 @@
 """What stands for the data and weights that the scripts in examples/ load from elsewhere."""
 
+import importlib
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -34,11 +36,15 @@ def small_bert(preset: str, **settings: Any) -> keras.Model:
     return keras_hub.models.BertTextClassifier(backbone, preprocessor=preprocessor, **settings)
 
 
-def stand_ins() -> list[tuple[Any, str, Any]]:
-    """What the scripts load from elsewhere, and the compilation that small data are not worth: owner, name, value."""
-    import keras_hub
-    import tensorflow_datasets as tfds
+# What the scripts load from elsewhere, by the module that loads it: owner, name, value.
+OF_MODULES: dict[str, Callable[[Any], tuple[Any, str, Any]]] = {
+    "keras_hub": lambda hub: (hub.models.BertTextClassifier, "from_preset", small_bert),
+    "tensorflow_datasets": lambda tfds: (tfds, "load", texts),
+}
 
+
+def stand_ins() -> list[tuple[Any, str, Any]]:
+    """`OF_MODULES`, Keras' own data, and the compilation that small data are not worth."""
     compile_ = keras.Model.compile
 
     def quick(self: keras.Model, *given: Any, **named: Any) -> None:
@@ -48,6 +54,5 @@ def stand_ins() -> list[tuple[Any, str, Any]]:
         (keras.Model, "compile", quick),
         (keras.datasets.fashion_mnist, "load_data", lambda: images((28, 28))),
         (keras.datasets.cifar10, "load_data", lambda: images((32, 32, 3))),
-        (tfds, "load", texts),
-        (keras_hub.models.BertTextClassifier, "from_preset", small_bert),
+        *(replaced(importlib.import_module(name)) for name, replaced in OF_MODULES.items()),
     ]

@@ -24,12 +24,9 @@ class _Replaced(importlib.abc.MetaPathFinder):
 
         def execute_and_replace(module: Any) -> None:
             execute(module)
-            from tests.stand_ins import small_bert, texts
+            from tests.stand_ins import OF_MODULES
 
-            if name == "keras_hub":
-                module.models.BertTextClassifier.from_preset = small_bert
-            else:
-                module.load = texts
+            setattr(*OF_MODULES[name](module))
 
         spec.loader.exec_module = execute_and_replace
         return spec
