@@ -5,7 +5,7 @@ TASK ?= pydoc
 TRIALS ?= 32
 SEED ?= 0
 OUT ?= runs/$(TASK)
-ARGS ?= --engine processes --workers 2
+ARGS ?= --engine processes --workers 2 --fresh-seeds 10
 BIN = $(VENV)/bin
 PARTS = a-m n-z # of the tests, one after the other: processes keep what XLA has compiled for them
 

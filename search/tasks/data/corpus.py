@@ -9,7 +9,7 @@ UNKNOWN = 0  # id of all words without an id of their own
 
 @dataclass(frozen=True)
 class Corpus:
-    """Token ids of three splits that share no document.
+    """Token ids of three splits that share no text.
 
     Id 0 stands for all words without an id of their own. It is read and scored like any other token.
 
