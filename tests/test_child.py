@@ -157,6 +157,19 @@ def test_evaluation_is_the_mean_over_the_split_whatever_the_batch(child: Child) 
         assert result == pytest.approx(results[0], rel=1e-5)
 
 
+def test_a_training_that_ends_early_goes_on_as_if_it_had_not(child: Child) -> None:
+    whole = trial(child, HEAVY, 7)
+    child.reset(HEAVY, 7)
+    begun = child.train(ends=lambda done: done == 4)
+    rest = child.train(done=4)
+    assert begun + rest == whole[0]
+    for variable, expected in zip(child.model.trainable_variables, whole[1], strict=True):
+        np.testing.assert_array_equal(variable.numpy(), expected)
+    for done in (3, 6, -2):
+        with pytest.raises(ValueError, match=f"Expected 'done' to be a multiple of 2 below 6. Received: done={done}"):
+            child.train(done=done)
+
+
 @pytest.mark.slow
 def test_a_diverging_child_says_so() -> None:
     child = text_child(learning_rate=1e30)

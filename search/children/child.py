@@ -132,6 +132,7 @@ class Child:
         progress: Progress = unheard,
         ends: Callable[[int], bool] = lambda done: False,
         drawn: Callable[[], PatternSet] | None = None,
+        done: int = 0,
     ) -> list[float]:
         """Trains for all steps; returns the mean loss of each call, for the learning curve.
 
@@ -139,12 +140,18 @@ class Child:
             progress: Called after each call of the compiled function.
             ends: Called after it, with the number of steps done; True ends the training.
             drawn: Returns the patterns of the next step; None for those of `reset` at all steps.
+            done: Steps that the child has taken already: it goes on after them, with the examples that are next.
 
         Raises:
+            ValueError: `done` is none of the steps after which `ends` is asked.
             FloatingPointError: the loss is no longer finite.
         """
+        if done % self._steps_per_call or not 0 <= done < self.steps:
+            raise ValueError(
+                f"Expected 'done' to be a multiple of {self._steps_per_call} below {self.steps}. Received: done={done}"
+            )
         start, curve = time.perf_counter(), []
-        for first in range(0, self.steps, self._steps_per_call):
+        for first in range(done, self.steps, self._steps_per_call):
             if drawn is None:
                 loss = float(self._train_steps(tf.constant(first)))
             else:
