@@ -83,6 +83,22 @@ def table(curves: dict[str, np.ndarray]) -> list[str]:
                 least, most = (one[0] for one in interval(ahead))
                 lead = f"{ahead.mean():+.4f} [{least:+.4f}, {most:+.4f}]"
             lines.append(f"| {name} | {count} | {values[:, count - 1].mean():.4f} [{low:.4f}, {high:.4f}] | {lead} |")
+    return [*lines, "", *overtaken(curves)]
+
+
+def overtaken(curves: dict[str, np.ndarray]) -> list[str]:
+    """Says after how many trials each searcher has, on average, what another one has at the end and half of the way."""
+    lines = []
+    for name, values in curves.items():
+        for count in (values.shape[1] // 2, values.shape[1]):
+            reached = values[:, count - 1].mean()
+            others = [
+                f"`{other}` after {int(np.argmax(theirs.mean(0) >= reached)) + 1}"
+                for other, theirs in curves.items()
+                if other != name and theirs.mean(0)[-1] >= reached
+            ]
+            if others:
+                lines.append(f"- What `{name}` has after {count} trials ({reached:.4f}): {', '.join(others)}.")
     return lines
 
 
