@@ -256,8 +256,8 @@ def test_the_best_were_trained_to_their_end_and_count_once(tmp_path: Path) -> No
     class EndsEarly(FakeTask):
         def train(self, patterns: tad.PatternSet, seed: int, rungs: Sequence[Rung] = ()) -> Result:
             if not patterns["first"].is_identity:
-                return Result(99.0, {RUNG_REWARDS: [99.0], STOPPED_AT: 0.25}, stopped=True)
-            return Result(super().train(patterns, seed).reward, {RUNG_REWARDS: [1.0, 1.0]})
+                return Result(99.0, {RUNG_REWARDS: [99.0], STOPPED_AT: 0.5}, stopped=True)
+            return Result(super().train(patterns, seed).reward, {RUNG_REWARDS: [1.0]})
 
     task = EndsEarly()
     run(task, 4, tmp_path, searcher=Told, halving=True, batch=4, finalists=1, fresh_seeds=0)  # type: ignore[arg-type]

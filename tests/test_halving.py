@@ -39,6 +39,9 @@ class CurveTask(FakeTask):
         return Result(final, {RUNG_REWARDS: seen})
 
 
+TWO = (0.25, 0.5)  # rungs; by default there is one
+
+
 def complete(number: int, rewards: list[float], final: float) -> Trial:
     return Trial(number, Suggestion((), 0.0, 0), PatternSet({}), Status.FINISHED, 1, final, {RUNG_REWARDS: rewards})
 
@@ -47,7 +50,7 @@ def search(directory: Path, task: FakeTask, trials: int = 200, halving: Halving 
     ledger = Ledger(directory, {"task": "fake"})
     try:
         search_loop(
-            RandomSearch(SPACE, 0), ledger, InProcess(task), SPACE.decode, trials, halving=halving or Halving(0)
+            RandomSearch(SPACE, 0), ledger, InProcess(task), SPACE.decode, trials, halving=halving or Halving(0, TWO)
         )
         return ledger.trials()
     finally:
@@ -55,7 +58,7 @@ def search(directory: Path, task: FakeTask, trials: int = 200, halving: Halving 
 
 
 def test_the_line_is_the_least_squares_one() -> None:
-    halving, rng = Halving(0, warm_up=3), np.random.default_rng(0)
+    halving, rng = Halving(0, TWO, warm_up=3), np.random.default_rng(0)
     at_rung, final = rng.normal(size=(40, 2)), rng.normal(size=40)
     final += at_rung[:, 1]
     for number, (rewards, reward) in enumerate(zip(at_rung, final, strict=True), start=1):
@@ -96,7 +99,7 @@ def test_a_rung_that_does_not_tell_ends_nothing(tmp_path: Path, slope: float) ->
 
 
 def test_an_eighth_goes_on_whatever_it_looks_like() -> None:
-    halving = Halving(0)
+    halving = Halving(0, TWO)
     for number in range(16):
         halving.add(complete(number, [float(number), float(number)], float(number)))
     free = [halving.rungs(number)[0].threshold == -INFINITY for number in range(4000)]
@@ -121,7 +124,7 @@ def test_a_stopped_trial_is_never_the_best_and_is_told_apart(tmp_path: Path) -> 
     reader.close()
     assert counts[Status.STOPPED] > 10
     assert next(t for t in trials if t.number == found.best.provenance["trial"]).status is Status.FINISHED
-    assert "ended early, after 25%: expected reward" in (tmp_path / "run" / "log.txt").read_text()
+    assert "ended early, after 50%: expected reward" in (tmp_path / "run" / "log.txt").read_text()
 
 
 def test_bad_settings_and_a_task_that_cannot_end_early_are_refused(tmp_path: Path) -> None:
