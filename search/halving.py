@@ -2,9 +2,10 @@
 
 Ours; the paper trains every child to its end. At each rung the worse half of the trials that came there ends, as in
 asynchronous successive halving. By default there is one, at half of the steps: with another at a quarter the best of 64
-recorded trials was worse than that of fewer trials with as many steps in all (benchmarks/cheap_trials.md). Its reward is the one to be expected at its end: a straight line, fitted to the
-trials that were trained to their end, from the reward at the rung to the final one. So all rewards are on one scale,
-and the learner, to which a reward is a sample of an expectation, meets an estimate of the same expectation.
+recorded trials was worse than that of fewer trials with as many steps in all (benchmarks/cheap_trials.md). The reward
+of one that ends is the one to be expected at its end: a straight line, fitted to the trials that were trained to their
+end, from the reward at the rung to the final one. So all rewards are on one scale, and the learner, to which a reward
+is a sample of an expectation, meets an estimate of the same expectation.
 
 Reference:
     Jamieson and Talwalkar, Non-stochastic Best Arm Identification and Hyperparameter Optimization, AISTATS 2016

@@ -142,6 +142,7 @@ def test_every_search_at_scale_tiny_hands_its_patterns_to_the_final(name: str, t
     final = "uda-autodropout" if table == "table3" else "autodropout"
     results = reproduce(table, tmp_path, data_for(name), "tiny", [row, f"{place}/{final}"])
     assert {result.recipe.rpartition("/")[2] for result in results} == {"search", final}
+    assert all(result.seconds > 1 for result in results)
     trained = next(result for result in results if result.recipe.endswith(final))
     assert trained.patterns is not None
     assert trained.patterns.endswith("search")

@@ -1,5 +1,6 @@
 """`reproduce`: all rows of a table that the data at hand allow, and the table beside the paper's."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -112,12 +113,13 @@ def _search(recipe: Recipe, scale: str, data_dir: str | Path | None, out: Path) 
     settings = {"recipe": recipe.name, "scale": scale, "data_dir": None if data_dir is None else str(data_dir)}
     directory = row_directory(out, recipe.name, scale, 0)
     config = replace(SearchConfig.paper(), fresh_seeds=0)
+    start = time.perf_counter()
     found = run(_PROXY, plan["trials"], directory / "search", config=config, settings=settings)
+    seconds = time.perf_counter() - start
     # Rewards are shares of right answers, and 80 over perplexities.
     scores = {recipe.score: REWARD_SCALE / found.reward if recipe.lower_is_better else 100 * found.reward}
-    RowResult(recipe.name, scale, 0, data_of(recipe, scale, data_dir), scores, 0.0, plan=plan).save(
-        row_file(out, recipe.name, scale, 0)
-    )
+    result = RowResult(recipe.name, scale, 0, data_of(recipe, scale, data_dir), scores, seconds, plan=plan)
+    result.save(row_file(out, recipe.name, scale, 0))
 
 
 def _found(recipe: Recipe, scale: str, out: Path) -> tuple[PatternSet | None, str | None]:
