@@ -56,7 +56,7 @@ def test_the_table_has_a_line_a_preset(capsys):
     assert head.split()[:3] == ["preset", "made", "by"]
     assert [line.split()[0] for line in lines] == list(tad.presets.names())
     word = next(line for line in lines if line.startswith("transformer-word-0.1"))
-    assert "61.78 ± 0.94" in word
+    assert "65.70 ± 1.88" in word
     assert "not run" in word
 
 
@@ -94,7 +94,7 @@ def test_the_keys_of_transformers_are_kinds_of_sites():
 
 
 def test_an_unknown_preset():
-    wanted = r"^Invalid value for 'name'\. Expected one of convnet-spatial-0\.1, .+\. Received: name='dropout'$"
+    wanted = r"^Invalid value for 'name'\. Expected one of convnet-found-digits-0, convnet-spatial-0\.1, .+\. Received: name='dropout'$"
     with pytest.raises(ValueError, match=wanted):
         tad.presets.load("dropout")
 
