@@ -8,7 +8,7 @@ more of their trials are left out.
 
     python benchmarks/figure5.py --campaign runs/campaign --out runs/figure5      # pydoc: about an hour of one core
 
-A stopped benchmark goes on. Results: `benchmarks/figure5.md` and `benchmarks/figure5.png`.
+A stopped benchmark goes on. It writes `benchmarks/figure5.md` and `benchmarks/figure5.png`. Not run.
 
 Reference:
     Pham and Le, AutoDropout, AAAI 2021, Figure 5: the controller against random search.

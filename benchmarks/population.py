@@ -14,7 +14,7 @@ Then all three lines are trained on ten fresh seeds of each search, and measured
 
     python benchmarks/population.py runs/campaign --out runs/population    # three searches: 35 minutes of a core
 
-Results: `benchmarks/population.md`.
+Results: `benchmarks/population.md`, of one search; the other two were not run.
 
 Reference:
     Jaderberg et al., Population Based Training of Neural Networks, 2017, Section 3, with truncation selection; Ho et

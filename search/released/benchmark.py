@@ -200,7 +200,7 @@ def benchmark(task: str = "pydoc", table: str | Path | None = None, **settings: 
     Args:
         task: Name of the task.
         table: A table that `benchmarks/released_table.py` wrote; None for the one that comes with the package.
-        **settings: That tell several records of one task apart, such as `steps=400`.
+        **settings: That tell several records of one task apart, such as `steps=200`.
 
     Returns:
         `Benchmark`.
