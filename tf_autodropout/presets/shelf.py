@@ -36,8 +36,8 @@ def names() -> tuple[str, ...]:
 
     Example:
         >>> import tf_autodropout as tad
-        >>> tad.presets.names()[0]
-        'convnet-spatial-0.1'
+        >>> tad.presets.names()[-1]
+        'wide-resnet-drop-path-0.1'
     """
     shelf = files("tf_autodropout.presets")
     return tuple(sorted(file.name.removesuffix(_SUFFIX) for file in shelf.iterdir() if file.name.endswith(_SUFFIX)))
@@ -74,8 +74,8 @@ def table() -> None:
         >>> import tf_autodropout as tad
         >>> tad.presets.table()
         preset  made by  task  test score  lead over the tuned classic  lead over the closest rival  on other networks
-        convnet-spatial-0.1  spatial_dropout(0.1)  -  not run  -  -  not run
         ...
+        wide-resnet-drop-path-0.1  drop_path(0.1)  -  not run  -  -  not run
     """
     rows = [_HEADINGS, *(_line(name, load(name).provenance) for name in names())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
