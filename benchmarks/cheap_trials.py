@@ -172,8 +172,7 @@ def section(name: str, rows: dict[str, np.ndarray]) -> list[str]:
     first, full = (rows[told] for told in FULL)
     better = full >= np.median(full)
     noise = float(np.sqrt(np.mean((first - full) ** 2) / 2))
-    kinds = [told for told in rows if told not in FULL]
-    costs = {told: told.split("%")[0].split()[-1] + " %" for told in kinds}
+    parts = {FULL[0]: 1.0} | {at(part): part for part in RUNGS} | {continued(part): part for part in PARTS}
     return [
         f"## {name}",
         "",
@@ -183,9 +182,9 @@ def section(name: str, rows: dict[str, np.ndarray]) -> list[str]:
         "| what is known of a set | steps | rank correlation with another full training | of the better half |",
         "|---|---:|---:|---:|",
         *(
-            f"| {told} | {costs.get(told, '100 %')} | {correlation(rows[told], full)} | "
+            f"| {told} | {100 * part:.0f} % | {correlation(rows[told], full)} | "
             f"{correlation(rows[told][better], full[better])} |"
-            for told in (FULL[0], *kinds)
+            for told, part in parts.items()
         ),
         "",
         f"Successive halving, {ORDERS} replays of {SETS} trials; the best of all has {first.max():.4f}:",

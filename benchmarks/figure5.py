@@ -118,15 +118,14 @@ def main() -> None:
         found = []
         for seed in options.seeds:
             name = f"{options.task}-{searcher}-{options.trials}-{seed}"
-            directory = options.campaign / name if options.campaign else options.out / name
-            if not options.campaign or not directory.exists():
-                directory = options.out / name
-                engine = EngineConfig("processes", workers=options.workers)
+            there = options.campaign is not None and (options.campaign / name).exists()
+            directory = (options.campaign if there else options.out) / name
+            if not there:
                 run(
                     options.task,
                     options.trials,
                     directory,
-                    engine,
+                    EngineConfig("processes", workers=options.workers),
                     seed=seed,
                     searcher=searcher,
                     fresh_seeds=0,
